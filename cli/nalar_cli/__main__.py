@@ -1,0 +1,5 @@
+"""`python -m nalar_cli`."""
+
+from nalar_cli.main import main
+
+main()

@@ -1,0 +1,207 @@
+"""`nalar call`, `submit`, `result`: requests to what is served somewhere."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nalar_cli import printing
+from nalar_cli.arguments import Arguments, Target, given, parse_target
+from nalar_cli.options import (
+    Creds,
+    Json,
+    Priority,
+    Server,
+    Session,
+    Tenant,
+    Timeout,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from nalar.agents.spec import MethodSpec
+    from nalar.agents.stub import Stub
+    from nalar.client import Client
+    from nalar.context import CallOptions
+
+#: Time to read a result that may be there, when nobody wants to wait for it, in seconds.
+_READ_S = 0.5
+
+TargetText = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="Agent.method, a tool or workflow by name, or MODULE:NAME."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(
+        epilog='Example: nalar call Barista.serve --json \'["Ada", "mocha"]\' --session corner'
+    )(call)
+    app.command(epilog='Example: RUN=$(nalar submit breakfast --json \'{"guests": ["Ada"]}\')')(
+        submit
+    )
+    app.command(name="result", epilog="Example: nalar result $RUN --timeout 30")(result)
+
+
+def call(  # noqa: PLR0913, PLR0917 -- each is an option
+    target: TargetText,
+    arguments: Json = "",
+    session: Session = None,
+    tenant: Tenant = None,
+    priority: Priority = None,
+    timeout: Timeout = None,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Call what is served, wait, and print the result as JSON."""
+    options = call_options(session=session, tenant=tenant, priority=priority)
+    told, what = given(arguments), parse_target(target)
+    stub, name = stub_of(what, told)
+
+    async def work(client: "Client") -> object:
+        run = await submitted(client, stub or name, told, options)
+        await warn_unserved(client, stub.spec.agent if stub else name.partition(".")[0])
+        return await awaited(client, run, name, timeout, stub=stub)
+
+    printing.result(with_client(settings_of(server, creds), work))
+
+
+def submit(  # noqa: PLR0913, PLR0917 -- each is an option
+    target: TargetText,
+    arguments: Json = "",
+    session: Session = None,
+    tenant: Tenant = None,
+    priority: Priority = None,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Make a request and print its run id, for `nalar result`."""
+    options = call_options(session=session, tenant=tenant, priority=priority)
+    told, what = given(arguments), parse_target(target)
+    stub, name = stub_of(what, told)
+
+    async def work(client: "Client") -> str:
+        return await submitted(client, stub or name, told, options)
+
+    printing.write(with_client(settings_of(server, creds), work))
+
+
+def result(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="What `nalar submit` printed.")],
+    timeout: Timeout = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")] = True,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Print the result of a run as JSON; wait for it if need be."""
+
+    async def work(client: "Client") -> object:
+        return await awaited(client, run, f"run {run}", timeout if wait else 0.0)
+
+    printing.result(with_client(settings_of(server, creds), work))
+
+
+# What `run` uses too.
+
+
+def call_options(
+    *, session: str | None, tenant: str | None, priority: int | None = None
+) -> "CallOptions":
+    """Return what a call carries; raises UsageError for what it cannot."""
+    from nalar.agents.stub import changed
+    from nalar.context import DEFAULT_OPTIONS
+
+    return changed(DEFAULT_OPTIONS, {"session": session, "tenant": tenant, "priority": priority})
+
+
+def stub_of(target: Target, told: Arguments) -> "tuple[Stub[..., Any] | None, str]":
+    """Return the stub that MODULE:NAME stands for (None for a bare name), and its name.
+
+    The arguments are put in the form that they have as Python values.
+    """
+    if not target.module:
+        return None, target.name
+    from nalar.agents.loader import load
+
+    loaded = load(f"{target.module}:{target.name}")
+    assert loaded.target is not None, "a name was given"
+    return bound_stub(loaded.target, told), loaded.target.label
+
+
+def bound_stub(spec: "MethodSpec", told: Arguments) -> "Stub[..., Any]":
+    """Return the stub of `spec`; make JSON arguments the values that its annotations name.
+
+    Raises ArgumentError: what does not fit is said before anything starts.
+    """
+    from nalar.agents.describe import describe_agent, remote_method
+    from nalar.agents.registry import REGISTRY
+    from nalar.agents.stub import Stub
+
+    described = remote_method(describe_agent(REGISTRY.get(spec.agent)), spec.name)
+    text = described.signature.bind(told.args, told.kwargs).text
+    args, kwargs = spec.signature.load(text, {})
+    told.args[:] = args
+    told.kwargs.clear()
+    told.kwargs.update(kwargs)
+    return Stub(spec)
+
+
+async def submitted(
+    client: "Client", target: "Stub[..., Any] | str", told: Arguments, options: "CallOptions"
+) -> str:
+    """Make the request and return its run id once it is stored."""
+    return await client.submit(target, *told.args, options=options, **told.kwargs)
+
+
+async def warn_unserved(client: "Client", agent: str) -> None:
+    """Say so when no live worker serves `agent`: the call is safe, and waits."""
+    workers = await client.workers()
+    if not any(agent in worker["agents"] for worker in workers):
+        printing.note(
+            f"no worker serves {agent} at the moment: the call is stored and waits for one "
+            "(nalar worker MODULE)"
+        )
+
+
+async def awaited(
+    client: "Client",
+    run: str,
+    what: str,
+    timeout_s: float | None,
+    *,
+    stub: "Stub[..., Any] | None" = None,
+    lasting: bool = True,
+) -> object:
+    """Return the result of a run as JSON.
+
+    Raises the CallError it ended in, or CallTimeout; `lasting` says that it goes on then.
+    """
+    import asyncio
+    import json
+
+    from nalar.errors import CallTimeout
+
+    future = await client.future(run)
+    try:
+        async with asyncio.timeout(timeout_s if timeout_s is None else max(timeout_s, _READ_S)):
+            value = await future
+    except TimeoutError:
+        after = f" within {timeout_s:g} s" if timeout_s else ""
+        more = f"; it goes on: nalar result {run}" if lasting else ""
+        raise CallTimeout(f"{what} has not ended{after}{more}") from None
+    return value if stub is None else json.loads(stub.spec.signature.dump_result(value))
+
+
+def with_client(settings: Any, work: Any) -> Any:
+    """Connect, do `work(client)`, close, and return what it returned."""
+    import asyncio
+
+    from nalar.serve import connect
+
+    async def connected() -> Any:
+        async with connect(settings=settings) as client:
+            return await work(client)
+
+    return asyncio.run(connected())

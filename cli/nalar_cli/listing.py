@@ -1,0 +1,114 @@
+"""`nalar agents ls`, `workers ls`, `sessions ls` and `get`: what is there."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nalar_cli import printing
+from nalar_cli.calling import with_client
+from nalar_cli.options import Creds, Listing, Output, Server, settings_of
+
+if TYPE_CHECKING:
+    from nalar.client import Client
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    groups = {
+        "agents": ("Agents, tools and workflows that are served.", [("ls", agents)]),
+        "workers": ("Workers that are alive.", [("ls", workers)]),
+        "sessions": ("Sessions and their state.", [("ls", sessions), ("get", session)]),
+    }
+    for name, (about, commands) in groups.items():
+        group = typer.Typer(name=name, help=about, no_args_is_help=True)
+        for verb, command in commands:
+            more = " Barista corner" if verb == "get" else ""
+            group.command(name=verb, epilog=f"Example: nalar {name} {verb}{more} -o json")(command)
+        app.add_typer(group)
+
+
+def agents(output: Listing = Output.table, server: Server = None, creds: Creds = None) -> None:
+    """List what is served, and by how many workers."""
+
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        alive = await client.workers()
+        return [
+            told
+            | {
+                "state": told["hints"]["stateful"],
+                "calls": list(told["methods"]) if told["kind"] == "agent" else [],
+                "workers": sum(told["name"] in worker["agents"] for worker in alive),
+            }
+            for told in await client.agents()
+        ]
+
+    rows = with_client(settings_of(server, creds), work)
+    printing.listing(rows, ["name", "kind", "calls", "state", "workers"], output)
+
+
+def workers(output: Listing = Output.table, server: Server = None, creds: Creds = None) -> None:
+    """List the workers that are alive, and what they do."""
+
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        return await client.workers()
+
+    rows = with_client(settings_of(server, creds), work)
+    columns = ["worker", "host", "pid", "running", "queued", "parked", "waiting", "finished"]
+    printing.listing(rows, [*columns, "agents"], output)
+
+
+def sessions(
+    agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="Of this agent only.")] = "",
+    output: Listing = Output.table,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """List the sessions that have a record. Slow where there are very many."""
+
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        if agent:
+            await known_agent(client, agent)
+        return [{"agent": of, "session": name} for of, name in await client.sessions(agent)]
+
+    rows = with_client(settings_of(server, creds), work)
+    printing.listing(rows, ["agent", "session"], output)
+
+
+def session(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")],
+    name: Annotated[str, typer.Argument(metavar="SESSION", help="The session's name.")],
+    output: Listing = Output.table,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Show the committed state of a session."""
+
+    async def work(client: "Client") -> Any:
+        await known_agent(client, agent)
+        return await client.session(agent, name)
+
+    view = with_client(settings_of(server, creds), work)
+    if output is Output.json:
+        told = {"agent": agent, "session": name, "revision": view.revision, "state": view.state}
+        printing.result(told)
+        return
+    if not view.revision:
+        printing.note(f"session {name} of {agent} has no record yet")
+    rows = [{"field": field, "value": _json(value)} for field, value in view.state.items()]
+    printing.listing(rows, ["field", "value"], output)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+async def known_agent(client: "Client", name: str) -> None:
+    """Raise UnknownTarget, with a suggestion, unless `name` is or was served."""
+    from nalar.errors import UnknownTarget, suggest
+
+    served = [told["name"] for told in await client.agents()]
+    if name not in served:
+        listed = f" Served: {', '.join(served)}." if served else " Nothing is served yet."
+        raise UnknownTarget(f"no agent named {name!r} is served.{suggest(name, served)}{listed}")

@@ -1,0 +1,233 @@
+"""`nalar worker` and `nalar server`: what stays in the foreground until it is stopped."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nalar_cli import printing
+from nalar_cli.arguments import parse_names
+from nalar_cli.options import (
+    Concurrency,
+    Creds,
+    Port,
+    Processes,
+    Server,
+    Sync,
+    SyncOption,
+    Verbose,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from nalar.agents.spec import AgentSpec
+    from nalar.pool import Command
+    from nalar.settings import Settings
+
+#: How often the server is looked at, in seconds.
+_LOOK_S = 0.2
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(epilog="Example: nalar worker flows.py agents.py --agents Analyst -c 8")(worker)
+    app.command(epilog="Example: nalar server --store /var/lib/nalar")(server)
+
+
+def worker(  # noqa: PLR0913, PLR0917 -- each is an option
+    modules: Annotated[
+        list[str], typer.Argument(metavar="MODULE...", help="Files or dotted names to serve.")
+    ],
+    agents: Annotated[
+        str, typer.Option("--agents", metavar="A,B", help="Serve these only; else all.")
+    ] = "",
+    concurrency: Concurrency = None,
+    processes: Processes = 1,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Its name; {pid} becomes the process id.")
+    ] = "",
+    server: Server = None,
+    creds: Creds = None,
+    verbose: Verbose = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+) -> None:
+    """Serve agents until Ctrl-C or SIGTERM.
+
+    Then running calls get time to finish, and queued ones go back to the queue. With several
+    processes it supervises them: one that dies is started again.
+    """
+    import logging
+
+    from nalar.processes import stay_with_parent
+
+    stay_with_parent()
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    printing.log_to_stderr(level)
+    settings = settings_of(server, creds, concurrency=concurrency)
+    if processes > 1:
+        words = worker_words(modules, server, creds, concurrency=concurrency, level=level)
+        words += ["--agents", agents] if agents else []
+        words += ["--name", name if "{pid}" in name else f"{name}-{{pid}}"] if name else []
+        raise typer.Exit(_supervise(command_of(words, settings), processes))
+    _with_fixed_hashes()
+    chosen = _load(modules, parse_names(agents))
+    raise typer.Exit(_serve(chosen, settings, name.replace("{pid}", str(os.getpid()))))
+
+
+def server(
+    port: Port = 4222,
+    store: Annotated[
+        Path, typer.Option("--store", metavar="DIR", help="Where it keeps everything.")
+    ] = Path(".nalar"),
+    sync: SyncOption = Sync.always,
+) -> None:
+    """Run the nats-server that comes with Nalar, in the foreground."""
+    import asyncio
+
+    async def run() -> int:
+        from nalar.processes import StopSignals, embedded_server
+
+        with StopSignals().caught() as stop:
+            keep = prepared_store(store)
+            async with embedded_server(keep, port=port, sync_always=sync is Sync.always) as running:
+                printing.note(f"nats-server on {running.url}, store {keep}, sync {sync}")
+                printing.note("Ctrl-C stops it")
+                await until_server_ends(running, stop.asked)
+                return 0 if stop.asked.is_set() else tell_server_died(running.url)
+
+    raise typer.Exit(asyncio.run(run()))
+
+
+# What `run` and `dev` use too.
+
+
+def worker_words(
+    modules: list[str],
+    server: str | None,
+    creds: str | None,
+    *,
+    concurrency: int | None,
+    level: int,
+) -> list[str]:
+    """Return the words of a `nalar worker` command for a child process."""
+    import logging
+
+    words = ["worker", *modules]
+    words += ["--server", server] if server else []
+    words += ["--creds", creds] if creds else []
+    words += ["--concurrency", str(concurrency)] if concurrency else []
+    words += {logging.WARNING: ["--quiet"], logging.DEBUG: ["--verbose"]}.get(level, [])
+    return words
+
+
+def command_of(
+    words: list[str], settings: "Settings", say: Callable[[str], None] | None = None
+) -> "Command":
+    """Return the command that runs `nalar` with `words` in a child process."""
+    from nalar.pool import Command
+
+    argv = [sys.executable, "-m", "nalar_cli", *words]
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return Command(argv, {"PYTHONPATH": path}, grace_s=settings.grace_s, say=say)
+
+
+def prepared_store(store: Path) -> Path:
+    """Make the folder of a store, and keep it out of version control."""
+    from nalar_cli.arguments import InputError
+
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        ignore = store / ".gitignore"
+        if not any(store.iterdir()):
+            ignore.write_text("*\n", "utf-8")
+    except OSError as error:
+        raise InputError(f"--store {store}: {error.strerror or error}") from error
+    return store
+
+
+async def until_server_ends(
+    running: Any, asked: Any, check: Callable[[], None] | None = None
+) -> None:
+    """Wait until the user wants to stop or the server has died; call `check` now and then."""
+    import asyncio
+
+    while running.running and not asked.is_set():
+        if check is not None:
+            check()
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await asked.wait()
+        except TimeoutError:
+            continue
+
+
+def tell_server_died(url: str) -> int:
+    """Say that the server ended by itself, and return the exit code."""
+    printing.error(
+        f"the nats-server on {url} has ended by itself",
+        "its log is nalar-server/server.log in its store",
+    )
+    return 1
+
+
+# A worker.
+
+
+def _with_fixed_hashes() -> None:
+    """Begin again, in this process, with PYTHONHASHSEED=0: sets must not differ among workers."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 -- ourselves
+
+
+def _load(modules: list[str], names: list[str]) -> "tuple[AgentSpec, ...]":
+    from nalar.agents.loader import choose, load
+
+    found = {spec.name: spec for module in modules for spec in load(module).agents}
+    return choose(tuple(found.values()), names)
+
+
+def _serve(agents: "tuple[AgentSpec, ...]", settings: "Settings", name: str) -> int:
+    import asyncio
+    import logging
+
+    from nalar.loops import new_loop
+    from nalar.processes import tell_ready
+    from nalar.serve import run_worker
+
+    log = logging.getLogger("nalar.worker")
+
+    def ready(known_as: str) -> None:
+        served = ",".join(agent.name for agent in agents)
+        log.info(
+            "worker ready name=%s pid=%d agents=%s concurrency=%d server=%s",
+            known_as, os.getpid(), served, settings.concurrency, settings.url,
+        )  # fmt: skip
+        tell_ready(known_as)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        abandoned = runner.run(run_worker(agents, settings, name=name, ready=ready))
+    log.info("worker stopped pid=%d abandoned=%d", os.getpid(), abandoned)
+    return 0
+
+
+def _supervise(command: "Command", processes: int) -> int:
+    import asyncio
+    import logging
+
+    async def run() -> int:
+        from nalar.pool import Pool
+        from nalar.processes import StopSignals
+
+        with StopSignals().caught() as stop:
+            async with Pool(command, processes, stop) as pool:
+                await pool.until_stopped()
+                logging.getLogger("nalar.worker").info(
+                    "draining processes=%d grace=%gs", processes, command.grace_s
+                )
+        return 0
+
+    return asyncio.run(run())

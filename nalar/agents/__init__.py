@@ -1,0 +1,1 @@
+"""What users write, and how one call of it runs. Knows no transport."""

@@ -1,0 +1,145 @@
+"""Running one call's code: arguments in, an outcome out.
+
+Never raises what the agent raised: that is an outcome too. Knows no queue and no ledger.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nalar.agents.spec import MethodSpec
+from nalar.context import Call, enter, entered
+from nalar.errors import ArgumentError, CallError, InvalidResult, NalarError
+from nalar.ids import Ref
+from nalar.messages import ErrorInfo, Status
+
+_OWN_CODE = str(Path(__file__).resolve().parent.parent)
+#: Characters of an error's message and traceback that are kept in its record.
+_MESSAGE_MAX = 4_000
+_TRACEBACK_MAX = 16_000
+#: Threads for synchronous code: each call gets one, and a waiting call keeps it, so the bound
+#: only stands against runaway recursion.
+_THREADS_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of running a call: a result as JSON, or an error."""
+
+    status: Status
+    result: bytes | None = None
+    error: ErrorInfo | None = None
+
+
+class Executor:
+    """Runs methods: coroutines on the event loop, plain functions in a thread each."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="nalar-call")
+
+    async def run(
+        self,
+        spec: MethodSpec,
+        instance: Callable[[], object | None],
+        arguments: bytes,
+        resolved: Mapping[Ref, bytes],
+        call: Call,
+    ) -> Outcome:
+        """Run the call in the current task and return its outcome.
+
+        `instance` makes what the method is called on (None for a tool or workflow). Raises
+        CancelledError only when the task itself is cancelled.
+        """
+        try:
+            args, kwargs = spec.signature.load(arguments, resolved)
+            self_ = instance()
+            if self_ is not None:
+                args = (self_, *args)
+            value = await self._call(spec, args, kwargs, call)
+            return Outcome("succeeded", spec.signature.dump_result(value))
+        except (ArgumentError, InvalidResult) as error:
+            return Outcome("failed", error=describe_error(error, call.path))
+        except TimeoutError as error:
+            return Outcome("failed", error=describe_error(error, call.path))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # The agent's own code raised or passed on a cancellation that nobody asked us for.
+            error = RuntimeError("the agent's code raised CancelledError")
+            return Outcome("failed", error=describe_error(error, call.path))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever the agent raises
+            return Outcome("failed", error=describe_error(error, call.path))
+
+    async def _call(
+        self, spec: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
+    ) -> Any:
+        if spec.timeout_s is None:
+            return await self._start(spec, args, kwargs, call)
+        async with asyncio.timeout(spec.timeout_s):
+            return await self._start(spec, args, kwargs, call)
+
+    def _start(
+        self, spec: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
+    ) -> Awaitable[Any]:
+        if spec.is_async:
+            enter(call)
+            return spec.fn(*args, **kwargs)
+        run = entered(call).run
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._threads, lambda: run(spec.fn, *args, **kwargs))
+
+    def close(self) -> None:
+        """Let idle threads go; code that still runs in one is left alone."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def describe_error(error: BaseException, path: str) -> ErrorInfo:
+    """Return what `error` says, as data: type, message, and the frames of the user's code."""
+    if isinstance(error, CallError):
+        # A call that this one waited for failed: its own path and traceback say more.
+        return ErrorInfo(
+            code=error.code if error.code != "agent" else "agent",
+            type_name=getattr(error, "type_name", type(error).__name__),
+            message=_clip(str(error.args[0]) if error.args else "", _MESSAGE_MAX),
+            traceback=_clip(getattr(error, "remote_traceback", ""), _TRACEBACK_MAX),
+            path=error.path or path,
+        )
+    return ErrorInfo(
+        code=error.code if isinstance(error, NalarError) else "agent",
+        type_name=type(error).__name__,
+        message=_clip(_message(error), _MESSAGE_MAX),
+        traceback=_clip(_traceback(error), _TRACEBACK_MAX),
+        path=path,
+    )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 -- a hostile __str__ must not end the worker
+        return f"<its message could not be shown: {type(broken).__name__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    """Format the traceback from the first frame that is not the runtime's own."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+        frames = frames.tb_next
+    try:
+        return "".join(traceback.format_exception(error.with_traceback(frames)))
+    except Exception:  # noqa: BLE001 -- as above
+        return ""
+
+
+def _clip(text: str, limit: int) -> str:
+    """Cut `text` in the middle and replace what is not valid Unicode."""
+    text = text.encode("utf-8", "replace").decode()
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - limit:,} characters left out ...\n{text[-half:]}"

@@ -1,0 +1,138 @@
+"""Calls that go to the runtime instead of running here."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from nalar.agents.spec import MethodSpec, check_number
+from nalar.agents.typed import P, R_co, Typed
+from nalar.context import DEFAULT_OPTIONS, CallOptions, current_runtime
+from nalar.errors import UsageError, suggest
+from nalar.ids import encode_token
+from nalar.values import Bound
+
+_TEXTS = ("session", "tenant", "idempotency_key", "key")
+
+
+class Stub(Typed[P, R_co]):
+    """One method as its callers see it: calling it publishes, and returns a future at once."""
+
+    def __init__(self, spec: MethodSpec, options: CallOptions = DEFAULT_OPTIONS) -> None:
+        #: What is known of the method.
+        self.spec = spec
+        #: What each call carries beside its arguments.
+        self.call_options = options
+        self.__doc__ = spec.doc
+
+    if not TYPE_CHECKING:  # Its type is the overloads' of Typed.
+
+        def __call__(self, *args, **kwargs):  # noqa: ANN002, ANN003, ANN204
+            return current_runtime().call(self.spec, args, kwargs, self.call_options)
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Bound:
+        return self.spec.signature.bind(args, kwargs)
+
+    def options(
+        self,
+        *,
+        session: str | None = None,
+        priority: int | None = None,
+        deadline_s: float | None = None,
+        tenant: str | None = None,
+        idempotency_key: str | None = None,
+        key: str | None = None,
+    ) -> Self:
+        """Return the same stub with what one call carries beside its arguments.
+
+        What is left out is inherited from the caller. `key` names one call among identical ones
+        under one caller; `idempotency_key` makes two submissions of one request the same.
+        """
+        given = {
+            "session": session,
+            "priority": priority,
+            "deadline_s": deadline_s,
+            "tenant": tenant,
+            "idempotency_key": idempotency_key,
+            "key": key,
+        }
+        configured = copy.copy(self)
+        configured.call_options = changed(self.call_options, given)
+        return configured
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """The plain function; of a method, it takes the instance first."""
+        return self.spec.fn
+
+    @property
+    def __name__(self) -> str:
+        return self.spec.name
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.spec.fn
+
+    def __repr__(self) -> str:
+        return f"<stub {self.spec.signature}>"
+
+
+class Configured:
+    """An agent's stubs with options of one call: what `Analyst.options(...)` returns."""
+
+    __slots__ = ("_methods", "_name", "_options")
+
+    def __init__(self, name: str, methods: Mapping[str, MethodSpec], options: CallOptions) -> None:
+        self._name = name
+        self._methods = methods
+        self._options = options
+
+    def options(self, **options: Any) -> "Configured":
+        """Return the same stubs with further options; a later value wins."""
+        return Configured(self._name, self._methods, changed(self._options, options))
+
+    def __getattr__(self, name: str) -> Stub[..., Any]:
+        if name in self._methods:
+            return Stub(self._methods[name], self._options)
+        raise AttributeError(no_such_method(self._name, name, self._methods))
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise UsageError(
+            f"{self._name}.options(...) is for calls: {self._name}.options(...).method(...). An "
+            f"instance, for plain code, is {self._name}()"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self._name} with {self._options}>"
+
+
+def no_such_method(agent: str, name: str, methods: Mapping[str, Any]) -> str:
+    """Return the message for a method that `agent` does not have."""
+    return f"{agent} serves no method {name!r}.{suggest(name, list(methods))}"
+
+
+def changed(options: CallOptions, given: Mapping[str, Any]) -> CallOptions:
+    """Return `options` with those in `given` that are not None; raises UsageError at once."""
+    known = [field.name for field in dataclasses.fields(CallOptions)]
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise UsageError(
+                f"{name!r} is no option of a call.{suggest(name, known)} There are "
+                f"{', '.join(known)}"
+            )
+        if value is not None:
+            _check(name, value)
+            changes[name] = value
+    return dataclasses.replace(options, **changes)
+
+
+def _check(name: str, value: object) -> None:
+    if name in _TEXTS:
+        if not isinstance(value, str):
+            raise UsageError(f"{name} is text, not {value!r}")
+        encode_token(value)
+    elif name == "deadline_s":
+        check_number("deadline_s", value, low=1e-9)
+    elif not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"priority is a whole number, higher runs sooner; not {value!r}")

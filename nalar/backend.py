@@ -1,0 +1,47 @@
+"""One broker, seen through its ports: what a client or worker is built upon."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from nalar.bus.port import Queue
+from nalar.statestore.port import Blobs, KeyValue, Ledger
+
+
+class Backend(Protocol):
+    """A connection with everything on it; made by `nalar.serve`, closed by who opened it."""
+
+    @property
+    def queue(self) -> Queue: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def snapshots(self) -> KeyValue:
+        """Snapshots of sessions, under `state.`."""
+        ...
+
+    @property
+    def control(self) -> KeyValue:
+        """Leases, registry, directives."""
+        ...
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+    @property
+    def inline_max_bytes(self) -> int:
+        """Largest body, in bytes, that surely fits a message with its headers."""
+        ...
+
+    def on_reconnect(self, notify: Callable[[], None]) -> None:
+        """Have `notify` called each time the connection stands again after a loss."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Say what this is: server, version, url, state; for `nalar doctor`."""
+        ...
+
+    async def close(self) -> None:
+        """Flush what was sent and close; safe to call twice."""
+        ...

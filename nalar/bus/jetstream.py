@@ -1,0 +1,167 @@
+"""The queue on JetStream: publishing that survives reconnects, and lanes to pull from."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+
+from nalar.bus import subjects, topology
+from nalar.bus.codec import encode_invocation
+from nalar.bus.link import Link
+from nalar.bus.port import Delivery
+from nalar.bus.pull import JetStreamInbox
+from nalar.bus.replies import (
+    JETSTREAM_UNAVAILABLE,
+    SUBJECT_HAS_MESSAGE,
+    ApiError,
+    NoResponders,
+    parse_stored,
+)
+from nalar.bus.waiter import Waiter
+from nalar.errors import NalarError, Unavailable, ValueTooLarge
+from nalar.ids import AgentName
+from nalar.messages import Invocation
+from nalar.settings import Settings
+
+#: Pause before asking a server again that has the stream but no leader for it.
+LEADERLESS_PAUSE_S = 0.25
+
+
+class _Publish(Waiter):
+    """One invocation on its way into its stream."""
+
+    __slots__ = ("_invocation", "_queue", "refusals")
+
+    def __init__(self, queue: "JetStreamQueue", subject: str, invocation: Invocation) -> None:
+        headers, body = encode_invocation(invocation)
+        super().__init__(subject, body, headers)
+        self._queue = queue
+        self._invocation = invocation
+        #: How often nobody took it.
+        self.refusals = 0
+
+    @property
+    def agent(self) -> AgentName:
+        """Whose call it is."""
+        return self._invocation.ref.agent
+
+    def accept(self, headers: bytes | None, data: bytes) -> bool:
+        del headers
+        try:
+            parse_stored(data)
+        except ApiError as error:
+            if error.err_code == JETSTREAM_UNAVAILABLE:
+                raise NoResponders(str(error)) from error
+            if error.err_code != SUBJECT_HAS_MESSAGE:
+                raise Unavailable(f"{self._invocation.target} was refused: {error}") from error
+            # This very call waits or runs already: an earlier copy of it was stored.
+        self.resolve(None)
+        return True
+
+    def fail(self, error: NalarError) -> None:
+        if isinstance(error, NoResponders):
+            self.refusals += 1
+            self._queue.mend(self.agent, self)
+        elif isinstance(error, ValueTooLarge):
+            super().fail(ValueTooLarge(f"{self._invocation.target}: {error}"))
+        else:
+            super().fail(error)
+
+    def before_resend(self) -> None:
+        if not self._invocation.resent:
+            self._invocation = dataclasses.replace(self._invocation, resent=True)
+            self.headers, self.body = encode_invocation(self._invocation)
+
+
+class JetStreamQueue:
+    """`bus.port.Queue` on JetStream."""
+
+    def __init__(self, link: Link, settings: Settings, *, replicas: int) -> None:
+        self._link = link
+        self._settings = settings
+        self._replicas = replicas
+        self._loop = asyncio.get_running_loop()
+        self._mending: dict[AgentName, asyncio.Task[None]] = {}
+        self._held: dict[AgentName, list[_Publish]] = {}
+
+    async def ensure(self, agent: AgentName, *, slots: int) -> None:
+        await self._ensure_stream(agent)
+        await topology.ensure_consumers(
+            self._link, agent, subjects.lanes(slots), self._settings.lease_s
+        )
+
+    async def _ensure_lane(self, agent: AgentName, lane: str) -> None:
+        await self._ensure_stream(agent)
+        await topology.ensure_consumer(self._link, agent, lane, self._settings.lease_s)
+
+    async def _ensure_stream(self, agent: AgentName) -> None:
+        subjects.check_agent(agent)
+        await topology.ensure_stream(self._link, topology.queue_stream(agent, self._replicas))
+
+    def publish(self, lane: str, invocation: Invocation) -> asyncio.Future[None]:
+        ref = invocation.ref
+        subject = subjects.invocation_subject(ref.agent, lane, ref.future, invocation.attempt)
+        try:
+            waiter = _Publish(self, subject, invocation)
+        except NalarError as error:
+            refused: asyncio.Future[None] = self._loop.create_future()
+            refused.set_exception(error)
+            return refused
+        held = self._held.get(ref.agent)
+        if held is not None:  # Behind those that wait for the stream to be made.
+            waiter.deadline = self._loop.time() + self._settings.reply_timeout_s
+            held.append(waiter)
+            return waiter.future
+        return self._link.request(waiter, self._settings.reply_timeout_s)
+
+    async def open(
+        self,
+        agent: AgentName,
+        lane: str,
+        deliver: Callable[[Delivery], None],
+        lapsed: Callable[[int], None],
+    ) -> JetStreamInbox:
+        await self._ensure_lane(agent, lane)
+
+        def mend() -> None:
+            self._mend(agent, lane)
+
+        return JetStreamInbox(self._link, subjects.queue_stream(agent), lane, deliver, lapsed, mend)
+
+    def mend(self, agent: AgentName, publish: _Publish) -> None:
+        """Make the stream that nobody answers for, then send `publish` again."""
+        self._held.setdefault(agent, []).append(publish)
+        self._mend(agent, None)
+
+    def _mend(self, agent: AgentName, lane: str | None) -> None:
+        if agent not in self._mending and not self._link.closed:
+            task = self._loop.create_task(self._mend_stream(agent, lane), name=f"mend-{agent}")
+            self._mending[agent] = task
+            task.add_done_callback(lambda _: self._mended(agent))
+
+    async def _mend_stream(self, agent: AgentName, lane: str | None) -> None:
+        try:
+            await (self._ensure_stream(agent) if lane is None else self._ensure_lane(agent, lane))
+        except NalarError as error:
+            for publish in self._held.pop(agent, []):
+                Waiter.fail(publish, Unavailable(f"the queue of {agent}: {error}"))
+            return
+        # The stream may stand and have no leader for a moment: never in a tight loop.
+        if any(publish.refusals > 1 for publish in self._held.get(agent, [])):
+            await asyncio.sleep(LEADERLESS_PAUSE_S)
+        for publish in self._held.pop(agent, []):
+            self._link.again(publish)
+
+    def _mended(self, agent: AgentName) -> None:
+        del self._mending[agent]
+        if self._held.get(agent):
+            self._mend(agent, None)
+
+    async def close(self) -> None:
+        """Stop mending; publishes that wait for it fail."""
+        for task in tuple(self._mending.values()):
+            task.cancel()
+        await asyncio.gather(*self._mending.values(), return_exceptions=True)
+        for held in self._held.values():
+            for publish in held:
+                Waiter.fail(publish, Unavailable("this connection was closed"))
+        self._held.clear()

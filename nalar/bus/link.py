@@ -1,0 +1,366 @@
+"""The lasting link to the server: requests, subscriptions, and a new connection for a lost one.
+
+Requests share one inbox; a token tells replies apart, and one coarse sweep serves all timeouts.
+When the connection is lost, requests that may be sent twice wait for the next one; the others
+fail at once as unanswered, so that their owners look for themselves.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+from nalar.bus.connection import Connection, Handler
+from nalar.bus.replies import NoResponders, Unanswered, status_of
+from nalar.bus.waiter import Waiter
+from nalar.errors import NalarError, Unavailable, UnsupportedServer
+from nalar.settings import Settings
+
+#: How often timeouts are looked for.
+SWEEP_S: Final = 0.25
+#: First and longest pause between attempts to connect again; each is drawn below it.
+RECONNECT_S: Final = 0.05
+RECONNECT_MAX_S: Final = 1.0
+#: Longest single attempt, so that a server that does not answer cannot hold up the others.
+ATTEMPT_S: Final = 2.0
+#: Acks kept while there is no connection; what is beyond is delivered again, which is harmless.
+ACKS_KEPT: Final = 10_000
+
+#: Older servers lose or refuse what these do not (security and write-path fixes).
+SERVER_FLOORS: Final = ((2, 14, 5), (2, 15, 1))
+
+_CRLF = b"\r\n"
+
+
+class Link:
+    """What everything else of the adapter talks through. Owned by one backend, one event loop."""
+
+    def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
+        self._settings = settings
+        self._chance = chance or random.Random()  # noqa: S311 -- jitter, not secrets
+        self._loop = asyncio.get_running_loop()
+        self._handlers: dict[int, Handler] = {}
+        self._subjects: dict[int, str] = {}
+        self._sids = itertools.count(1)
+        self._tokens = itertools.count(1)
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}."
+        self._inbox_length = len(self._inbox)
+        self._waiting: dict[bytes, Waiter] = {}
+        self._parked: dict[Waiter, None] = {}
+        self._acks: list[bytes] = []
+        self._connection: Connection | None = None
+        self._on_reconnect: list[Callable[[], None]] = []
+        self._supervisor: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._urls = [url.strip() for url in settings.url.split(",") if url.strip()]
+        self._server: dict[str, Any] = {}
+        self._last_errors: list[str] = []
+        self.losses = 0
+        self.closed = False
+
+    # Opening and closing.
+
+    async def open(self) -> None:
+        """Connect for the first time, within `connect_timeout_s`.
+
+        Raises Unavailable or UnsupportedServer with what was tried.
+        """
+        limit_s = self._settings.connect_timeout_s
+        until = self._loop.time() + limit_s
+        self._subscribe(self._inbox + "*", self._replied)
+        pause_s = RECONNECT_S
+        while True:
+            left_s = until - self._loop.time()
+            try:
+                connection = await self._connect(min(left_s, ATTEMPT_S))
+                break
+            except Unavailable as error:
+                if _is_final(str(error)) or self._loop.time() + pause_s >= until:
+                    raise Unavailable(
+                        f"no NATS server at {', '.join(self._urls)}, tried for "
+                        f"{limit_s - max(0.0, until - self._loop.time()):.1f} s: {error}"
+                    ) from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(RECONNECT_MAX_S, pause_s * 2)
+        self._server = connection.server
+        try:
+            _check_server(self._server, connection.url)
+        except Unavailable:
+            await connection.close()
+            raise
+        self._stand(connection)
+        self._supervisor = self._loop.create_task(self._supervise(), name="nalar-link")
+
+    async def close(self) -> None:
+        """Send what is pending and close; what still waits fails. Safe to call twice."""
+        self.closed = True
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+            self._supervisor = None
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.flush(1.0)
+            await connection.close()
+        for waiter in (*self._waiting.values(), *self._parked):
+            waiter.fail(Unanswered(f"{waiter.subject}: this connection was closed"))
+        self._waiting.clear()
+        self._parked.clear()
+
+    async def _connect(self, timeout_s: float) -> Connection:
+        connection = Connection(self._handlers)
+        try:
+            await connection.open(self._settings, self._urls, max(0.05, timeout_s))
+        finally:
+            self._last_errors += connection.errors
+            del self._last_errors[:-3]
+        return connection
+
+    def _stand(self, connection: Connection) -> None:
+        self._connection = connection
+        for sid, subject in self._subjects.items():
+            connection.write(f"SUB {subject} {sid}\r\n".encode())
+        if self._acks:
+            connection.write(*self._acks)
+            self._acks.clear()
+        parked, self._parked = self._parked, {}
+        for waiter in parked:
+            if not waiter.future.done():
+                if waiter.token:
+                    waiter.before_resend()
+                self._send_request(waiter)
+
+    async def _supervise(self) -> None:
+        """Make a new connection for each one that is lost; until cancelled."""
+        while True:
+            assert self._connection is not None, "the first connection stands"
+            connection = self._connection
+            await connection.ended()
+            connection.discard()
+            self._lost(connection)
+            self._stand(await self._reconnect())
+            self.losses += 1
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tell of the new connection; a listener that raises must not end the supervision."""
+        for notify in tuple(self._on_reconnect):
+            try:
+                notify()
+            except Exception as error:  # noqa: BLE001 -- reported; the others must hear of it
+                self._loop.call_exception_handler(
+                    {"message": "a listener to the connection", "exception": error}
+                )
+
+    def _lost(self, connection: Connection) -> None:
+        self._last_errors += connection.errors
+        del self._last_errors[:-3]
+        self._connection = None
+        waiting, self._waiting = self._waiting, {}
+        for waiter in waiting.values():
+            if waiter.resends:
+                self._parked[waiter] = None
+            else:
+                waiter.fail(self._unanswered(waiter, "the connection was lost"))
+
+    async def _reconnect(self) -> Connection:
+        pause_s = RECONNECT_S
+        while True:
+            await asyncio.sleep(self._chance.uniform(pause_s / 2, pause_s))
+            with contextlib.suppress(Unavailable):
+                return await self._connect(ATTEMPT_S)
+            pause_s = min(RECONNECT_MAX_S, pause_s * 1.5)
+
+    # What is known of the connection.
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection stands, as far as is known."""
+        return self._connection is not None and self._connection.alive
+
+    @property
+    def server(self) -> dict[str, Any]:
+        """What the server said of itself when it was first met."""
+        return self._server
+
+    @property
+    def max_payload(self) -> int:
+        """The server's limit for headers and body."""
+        return int(self._server.get("max_payload", 1024 * 1024))
+
+    def describe(self) -> dict[str, object]:
+        """Say what this is, for people."""
+        return {
+            "kind": "jetstream",
+            "server": self._server.get("server_name", ""),
+            "version": self._server.get("version", ""),
+            "url": self._connection.url if self._connection else ", ".join(self._urls),
+            "state": "connected" if self.connected else "closed" if self.closed else "reconnecting",
+            "reconnects": self.losses,
+            "last_errors": list(self._last_errors),
+        }
+
+    def on_reconnect(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Have `notify` called when the connection stands again; call the result to stop."""
+        self._on_reconnect.append(notify)
+        return lambda: self._on_reconnect.remove(notify)
+
+    # Subscriptions.
+
+    def subscribe(self, subject: str, handler: Handler) -> int:
+        """Have `handler` called with each message, over all connections; return its number."""
+        sid = self._subscribe(subject, handler)
+        if self._connection is not None:
+            self._connection.write(f"SUB {subject} {sid}\r\n".encode())
+        return sid
+
+    def _subscribe(self, subject: str, handler: Handler) -> int:
+        sid = next(self._sids)
+        self._handlers[sid] = handler
+        self._subjects[sid] = subject
+        return sid
+
+    def unsubscribe(self, sid: int) -> None:
+        """End a subscription at once; unknown numbers are ignored."""
+        self.stop(sid)
+        self._handlers.pop(sid, None)
+
+    def stop(self, sid: int) -> None:
+        """Ask the server for no more, but still hand over what is on its way."""
+        if self._subjects.pop(sid, None) is not None and self._connection is not None:
+            self._connection.write(b"UNSUB %d\r\n" % sid)
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until the server has read all that was sent before; gives up quietly."""
+        if self._connection is not None:
+            await self._connection.flush(timeout_s)
+
+    def new_inbox(self) -> str:
+        """Return a subject of our own, outside the requests' inbox."""
+        return f"{self._inbox}pull.{next(self._tokens)}"
+
+    # Sending.
+
+    def signal(self, subject: bytes, payload: bytes) -> None:
+        """Send a word that nobody answers (an ack); kept for the next connection if need be."""
+        frame = b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload)
+        if self._connection is not None:
+            self._connection.write(frame)
+        elif len(self._acks) < ACKS_KEPT:
+            self._acks.append(frame)
+
+    def ask(self, subject: str, reply: str, payload: bytes) -> bool:
+        """Send a request whose replies go to `reply`; False when there is no connection."""
+        if self._connection is None:
+            return False
+        self._connection.write(f"PUB {subject} {reply} {len(payload)}\r\n".encode(), payload, _CRLF)
+        return True
+
+    def request(self, waiter: Waiter, timeout_s: float) -> asyncio.Future[Any]:
+        """Send at once, in the order of the calls; the future ends as the waiter does."""
+        waiter.deadline = self._loop.time() + timeout_s
+        if self.closed:
+            waiter.fail(Unanswered(f"{waiter.subject}: this connection is closed"))
+        elif self._connection is not None and self._connection.alive:
+            try:
+                self._connection.check_size(len(waiter.headers or b"") + len(waiter.body))
+            except NalarError as error:
+                waiter.fail(error)
+                return waiter.future
+            self._send_request(waiter)
+        elif waiter.resends:
+            self._parked[waiter] = None
+        else:
+            waiter.fail(self._unanswered(waiter, "there is no connection"))
+        if self._sweeping is None and not self.closed:
+            self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
+        return waiter.future
+
+    def again(self, waiter: Waiter) -> None:
+        """Send a waiter that nobody took once more, within its first deadline."""
+        if not waiter.future.done():
+            self.request(waiter, max(0.0, waiter.deadline - self._loop.time()))
+
+    async def api(self, subject: str, body: bytes = b"") -> bytes:
+        """Ask JetStream's API something that may be asked twice; return the reply's bytes."""
+        waiter = Waiter(subject, body)
+        reply: bytes = await self.request(waiter, self._settings.reply_timeout_s)
+        return reply
+
+    def _send_request(self, waiter: Waiter) -> None:
+        assert self._connection is not None, "callers checked"
+        waiter.token = b"%d" % next(self._tokens)
+        self._waiting[waiter.token] = waiter
+        reply = f"{self._inbox}{waiter.token.decode()}"
+        if waiter.headers is None:
+            line = f"PUB {waiter.subject} {reply} {len(waiter.body)}\r\n".encode()
+            self._connection.write(line, waiter.body, _CRLF)
+        else:
+            size = len(waiter.headers)
+            total = size + len(waiter.body)
+            line = f"HPUB {waiter.subject} {reply} {size} {total}\r\n".encode()
+            self._connection.write(line, waiter.headers, waiter.body, _CRLF)
+
+    def _replied(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        del reply
+        token = subject[self._inbox_length :]
+        waiter = self._waiting.get(token)
+        if waiter is None:
+            return
+        try:
+            if headers is not None and not data and status_of(headers) == 503:  # noqa: PLR2004
+                raise NoResponders(f"nobody answers {waiter.subject}")
+            last = waiter.accept(headers, data)
+        except NalarError as error:
+            self._waiting.pop(token, None)
+            waiter.fail(error)
+            return
+        if last:
+            self._waiting.pop(token, None)
+
+    def _sweep(self) -> None:
+        """Fail what has waited too long; runs while anything waits."""
+        self._sweeping = None
+        now = self._loop.time()
+        late = [waiter for waiter in self._waiting.values() if waiter.deadline <= now]
+        for waiter in late:
+            self._waiting.pop(waiter.token, None)
+        late += [waiter for waiter in self._parked if waiter.deadline <= now]
+        for waiter in late:
+            self._parked.pop(waiter, None)
+            waiter.fail(self._unanswered(waiter, "no answer in time"))
+        if self._waiting or self._parked:
+            self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _unanswered(self, waiter: Waiter, why: str) -> Unanswered:
+        said = f"; last errors: {'; '.join(self._last_errors)}" if self._last_errors else ""
+        return Unanswered(f"{waiter.subject}: {why}{said}")
+
+
+def _is_final(said: str) -> bool:
+    """Say whether trying again cannot help."""
+    return "authorization" in said.lower() or "authentication" in said.lower()
+
+
+def _check_server(info: dict[str, Any], url: str) -> None:
+    """Raise unless the server is new enough and keeps data."""
+    found = str(info.get("version", "0.0.0"))
+    numbers = tuple(int(part) for part in found.partition("-")[0].split(".") if part.isdigit())
+    fits = any(numbers >= floor and numbers[:2] == floor[:2] for floor in SERVER_FLOORS)
+    if not fits and numbers < SERVER_FLOORS[-1]:
+        floors = " or ".join(".".join(map(str, floor)) for floor in SERVER_FLOORS)
+        raise UnsupportedServer(
+            f"the nats-server at {url} is version {found}; Nalar needs {floors}, or newer"
+        )
+    if not info.get("jetstream"):
+        raise Unavailable(
+            f"the nats-server at {url} keeps no data: JetStream is off. Start it with "
+            "`nats-server -js -sd DIR`, or put `jetstream { store_dir: DIR }` in its configuration"
+        )

@@ -1,0 +1,94 @@
+"""The queue as the rest of Nalar sees it; adapters are bus.jetstream and bus.memory.
+
+Every promise below has a test in tests/contract that runs on each adapter.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from nalar.errors import MalformedMessage
+from nalar.ids import AgentName
+from nalar.messages import Invocation
+
+
+class Delivery(Protocol):
+    """One message handed to this worker; its lease runs out unless it is extended.
+
+    The four verbs settle or prolong it, never block, and do nothing when called after another
+    settled it. A lost ack means that the message comes again: the ledger decides, not the ack.
+    """
+
+    #: What came; MalformedMessage says what is wrong with it.
+    content: Invocation | MalformedMessage
+    #: Its bytes, for the record of a dead message.
+    raw: bytes
+    #: How often the server has handed it out, this time included.
+    deliveries: int
+    #: The inbox's lane.
+    lane: str
+    #: How many messages waited in the lane when this one left it.
+    backlog: int
+
+    def ack(self) -> None:
+        """Remove the message for good."""
+        ...
+
+    def hand_back(self, delay_s: float = 0.0) -> None:
+        """Give the message back; another worker may have it after `delay_s`."""
+        ...
+
+    def extend(self) -> None:
+        """Start the lease of the message anew."""
+        ...
+
+    def terminate(self, reason: str) -> None:
+        """Remove the message: it can never be run."""
+        ...
+
+
+class Inbox(Protocol):
+    """One lane of one agent, as this worker pulls from it."""
+
+    def request(self, count: int) -> None:
+        """Ask for up to `count` messages more than were asked for before.
+
+        Each is delivered when there is one; what the server gave up on (expired, leader
+        change, reconnect) is reported through `lapsed` so that the asker's books stay right.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ask for nothing more and deliver nothing more; messages held stay held."""
+        ...
+
+
+class Queue(Protocol):
+    """Durable inboxes, one work queue an agent, with a lane for each priority and slot."""
+
+    async def ensure(self, agent: AgentName, *, slots: int) -> None:
+        """Make the agent's stream and consumers unless they stand.
+
+        Safe to call at once from many processes. `slots` is 0 for an agent without state.
+        """
+        ...
+
+    def publish(self, lane: str, invocation: Invocation) -> asyncio.Future[None]:
+        """Send `invocation` at once; the returned future ends when it is stored.
+
+        Messages leave in the order of the calls. A message whose future already waits in the
+        lane is stored once. Survives reconnects by sending again (marked `resent`). Makes the
+        agent's stream when there is none. Raises Unavailable when the deadline set by
+        `publish_timeout_s` passes, ValueTooLarge when headers and body exceed the payload limit.
+        """
+        ...
+
+    async def open(
+        self,
+        agent: AgentName,
+        lane: str,
+        deliver: Callable[[Delivery], None],
+        lapsed: Callable[[int], None],
+    ) -> Inbox:
+        """Open a lane. `deliver` is called on the event loop for each message, in order."""
+        ...

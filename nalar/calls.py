@@ -1,0 +1,274 @@
+"""Making calls: publishing what a stub drafted, and resolving its future.
+
+One per process and backend. `call` may be used from any thread; everything else happens on the
+event loop that started it.
+"""
+
+import asyncio
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import orjson
+
+from nalar.agents.spec import MethodSpec
+from nalar.backend import Backend
+from nalar.bus.codec import decode_record
+from nalar.cancel import commit_cancelled
+from nalar.clock import Clock
+from nalar.context import DEFAULT_OPTIONS, CallOptions, Runtime, current_call
+from nalar.draft import address, begin, draft, inherit, lane_of
+from nalar.errors import NalarError, ValueTooLarge, call_error
+from nalar.futures import Future
+from nalar.ids import FutureId, Ref, new_name, new_root
+from nalar.lineage import Lineage
+from nalar.messages import Invocation, Payload, Record
+from nalar.results import Results
+from nalar.settings import Settings
+from nalar.statestore.port import LedgerEntry, Watch
+from nalar.values import Bound
+
+
+class Family:
+    """A running call with the calls it has made."""
+
+    def __init__(self, lineage: Lineage) -> None:
+        self.lineage = lineage
+        #: Publishes not yet acknowledged: the caller's own commit waits for them.
+        self.unstored: set[asyncio.Future[None]] = set()
+        self._watch: Watch | None = None
+
+    def cover(self, results: Results) -> None:
+        """Watch for the children's records, from the first child on."""
+        if self._watch is None:
+            self._watch = results.cover(f"call.*.*.*.*.{self.lineage.parent}.*")
+
+    async def stored(self) -> None:
+        """Wait until every child's invocation is stored, or has failed its future."""
+        while self.unstored:
+            await asyncio.wait(self.unstored)
+
+    def close(self) -> None:
+        """The call has ended: nobody awaits its children here."""
+        if self._watch is not None:
+            self._watch.close()
+
+
+class Calls:
+    """The runtime behind every stub of one process (see `nalar.context.Runtime`)."""
+
+    def __init__(
+        self, backend: Backend, results: Results, settings: Settings, clock: Clock
+    ) -> None:
+        self._backend = backend
+        self._results = results
+        self._settings = settings
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._own = Family(Lineage(new_name("c", os.urandom(10))))
+        self._own.cover(results)
+        self._families: dict[FutureId, Family] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Where calls made by running calls go: here, or to what was wrapped around this.
+        self.runtime: Runtime = self
+
+    # Making a call: any thread.
+
+    def call(
+        self,
+        spec: MethodSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: CallOptions = DEFAULT_OPTIONS,
+    ) -> Future[Any]:
+        """Publish one call and return its future at once.
+
+        Raises ArgumentError, ReentrantCall, InvalidToken or ValueTooLarge before anything is
+        published.
+        """
+        bound = spec.signature.bind(args, kwargs)
+        self._check_size(spec, bound)
+        caller = current_call()
+        family = self._families.get(caller.ref.future) if caller is not None else None
+        now_s = self._clock.now_s()
+        if caller is None or family is None:
+            family = self._own
+            root = new_root(int(now_s * 1000), os.urandom(10))
+            name = FutureId(root)
+            heritage = begin(root, options, now_s=now_s, deadline_s=self._settings.deadline_s)
+        else:
+            name = family.lineage.name(spec.target, bound.canonical, options.key)
+            heritage = inherit(caller, options, now_s=now_s)
+        future: Future[Any] = Future(address(spec, heritage, family.lineage.parent, name))
+        recorded = family.lineage.recorded.get(name)
+        if recorded is not None:
+            self._run(partial(self._settle, spec, future, recorded))
+            return future
+        invocation = draft(spec, bound, heritage, future, family.lineage, now_s)
+        self._run(partial(self._send, spec, future, invocation, family))
+        return future
+
+    def attach(self, spec: MethodSpec | None, ref: Ref) -> Future[Any]:
+        """Return a future for a call made elsewhere, for instance by an earlier process.
+
+        Without a `spec` its value is plain JSON.
+        """
+        future: Future[Any] = Future(ref)
+        notify = partial(self._settle, spec, future)
+        self._run(partial(self._results.expect, ref, notify, covered=False))
+        return future
+
+    def _check_size(self, spec: MethodSpec, bound: Bound) -> None:
+        size, limit = len(bound.text), self._settings.value_max_bytes
+        if size > limit:
+            name, part = bound.largest()
+            raise ValueTooLarge(
+                f"the arguments of {spec.target} are {size:,} bytes as JSON, over the limit of "
+                f"{limit:,} (setting value_max_bytes); the largest is {name!r} with {part:,}"
+            )
+
+    def _run(self, act: Callable[[], None]) -> None:
+        """Do `act` on the event loop: now when we are on it, else soon and in order."""
+        if threading.get_ident() == self._thread:
+            act()
+        else:
+            self._loop.call_soon_threadsafe(act)
+
+    # Families: the worker opens one for each call it runs.
+
+    def open_family(self, name: FutureId, lineage: Lineage) -> Family:
+        """Count calls made by the running call `name` as its children."""
+        family = self._families[name] = Family(lineage)
+        return family
+
+    def close_family(self, name: FutureId) -> None:
+        """The running call `name` has ended."""
+        family = self._families.pop(name, None)
+        if family is not None:
+            family.close()
+
+    # Sending and settling: the event loop.
+
+    def _send(
+        self, spec: MethodSpec, future: Future[Any], invocation: Invocation, family: Family
+    ) -> None:
+        family.cover(self._results)
+        self._results.expect(invocation.ref, partial(self._settle, spec, future), covered=True)
+        future.on_cancel(partial(self._cancel, future, invocation))
+        text = invocation.arguments.text
+        stored: asyncio.Future[None]
+        if text is not None and len(text) > self._backend.inline_max_bytes:
+            stored = self._owned(self._spill(spec, invocation, text))
+        else:
+            stored = self._publish(spec, invocation)
+        family.unstored.add(stored)
+        stored.add_done_callback(partial(self._stored, future, invocation, family))
+
+    def _publish(self, spec: MethodSpec, invocation: Invocation) -> asyncio.Future[None]:
+        lane = lane_of(invocation, stateful=spec.stateful, slots=self._settings.slots)
+        return self._backend.queue.publish(lane, invocation)
+
+    async def _spill(self, spec: MethodSpec, invocation: Invocation, text: bytes) -> None:
+        blob = await self._backend.blobs.put(text)
+        await self._publish(spec, dataclasses.replace(invocation, arguments=Payload(None, blob)))
+
+    def _stored(
+        self,
+        future: Future[Any],
+        invocation: Invocation,
+        family: Family,
+        stored: asyncio.Future[None],
+    ) -> None:
+        family.unstored.discard(stored)
+        if stored.cancelled():
+            return
+        error = stored.exception()
+        if error is not None:
+            self._results.forget(invocation.ref)
+            future.fail(error)
+        elif invocation.resent:
+            # An earlier attempt may have finished it before anyone here watched.
+            self._results.read_soon(invocation.ref)
+
+    def _settle(self, spec: MethodSpec | None, future: Future[Any], entry: LedgerEntry) -> None:
+        try:
+            record = decode_record(entry.ref, entry.body)
+            if record.result is not None and record.result.blob is not None:
+                self._owned(self._settle_blob(spec, future, entry, record))
+                return
+            resolve(spec, future, record, entry.revision)
+        except NalarError as error:
+            future.fail(error, revision=entry.revision)
+
+    async def _settle_blob(
+        self, spec: MethodSpec | None, future: Future[Any], entry: LedgerEntry, record: Record
+    ) -> None:
+        try:
+            assert record.result is not None
+            assert record.result.blob is not None
+            text = await self._backend.blobs.get(record.result.blob)
+            inlined = dataclasses.replace(record, result=Payload(text))
+            resolve(spec, future, inlined, entry.revision)
+        except NalarError as error:
+            future.fail(error, revision=entry.revision)
+
+    def _cancel(self, future: Future[Any], invocation: Invocation) -> bool:
+        """Let the first to commit decide: the call's result or its cancellation."""
+        self._run(partial(self._start_cancelling, future, invocation))
+        return True
+
+    def _start_cancelling(self, future: Future[Any], invocation: Invocation) -> None:
+        self._owned(self._commit_cancelled(future, invocation))
+
+    async def _commit_cancelled(self, future: Future[Any], invocation: Invocation) -> None:
+        try:
+            await commit_cancelled(
+                self._backend, self._settings, invocation, now_s=self._clock.now_s()
+            )
+        except NalarError as error:
+            future.fail(error)
+        self._results.read_soon(invocation.ref)
+
+    def _owned(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start `work` as a task of this runtime: kept alive, cancelled at close."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def stored(self) -> None:
+        """Wait until every request made by this process is stored."""
+        await self._own.stored()
+
+    async def close(self) -> None:
+        """Cancel what is still being sent; pending futures stay pending."""
+        self._own.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def resolve(spec: MethodSpec | None, future: Future[Any], record: Record, revision: int) -> None:
+    """End `future` as `record` says."""
+    if record.error is not None:
+        error = record.error
+        future.fail(
+            call_error(
+                error.code,
+                type_name=error.type_name,
+                message=error.message,
+                traceback=error.traceback,
+                path=error.path or record.path,
+            ),
+            revision=revision,
+        )
+        return
+    assert record.result is not None
+    assert record.result.text is not None
+    text = record.result.text
+    value = orjson.loads(text) if spec is None else spec.signature.load_result(text)
+    future.resolve(value, revision=revision)

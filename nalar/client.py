@@ -1,0 +1,219 @@
+"""What a connected program can ask: submit and follow runs, list what is served, read sessions.
+
+Calls themselves are made with the stubs; connecting makes them go to the broker.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from nalar.agents.describe import remote_method
+from nalar.agents.registry import REGISTRY
+from nalar.agents.spec import MethodSpec
+from nalar.agents.stub import Stub
+from nalar.context import DEFAULT_OPTIONS, CallOptions
+from nalar.controllers.membership import WORKERS
+from nalar.controllers.worker import AGENTS
+from nalar.errors import UnknownTarget, suggest
+from nalar.futures import Future
+from nalar.host import Host
+from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token
+from nalar.loops import LoopThread
+from nalar.statestore.port import LedgerEntry, Watch
+from nalar.statestore.sessions import Sessions
+
+T = TypeVar("T")
+
+#: Where submitted runs are noted, in the control bucket.
+RUNS = "run"
+SNAPSHOTS = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """One session as the ledger has it."""
+
+    agent: str
+    session: str
+    #: Place of its newest commit in the ledger.
+    revision: int
+    state: dict[str, Any]
+
+
+class Client:
+    """A connection, for code on an event loop; made by `async with nalar.connect()`."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    async def submit(
+        self,
+        target: Stub[..., Any] | str,
+        /,
+        *args: Any,
+        options: CallOptions | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """Make a request that outlives this program; return its run id once it is stored.
+
+        `target` is a workflow, tool or method stub, or its name. Raises UnknownTarget for a name
+        that is neither declared here nor served, and ArgumentError for wrong arguments.
+        """
+        spec, chosen = await self._chosen(target, options)
+        future = self.host.calls.call(spec, args, kwargs, chosen)
+        await self.host.calls.stored()
+        if future.done() and not future.revision:
+            await future  # It failed without a record: it could not be stored. Say why.
+        assert future.ref is not None, "a call has an address"
+        run = future.ref.root
+        note = {"ref": str(future.ref), "target": spec.target, "created": self.host.clock.now_s()}
+        ttl_s = self.host.settings.deadline_s + self.host.settings.retention_s
+        await self.host.backend.control.put(f"{RUNS}.{run}", orjson.dumps(note), ttl_s=ttl_s)
+        return run
+
+    async def call(
+        self,
+        target: Stub[..., Any] | str,
+        /,
+        *args: Any,
+        options: CallOptions | None = None,
+        **kwargs: Any,
+    ) -> Future[Any]:
+        """Call a stub, or what a name stands for, and return its future."""
+        spec, chosen = await self._chosen(target, options)
+        return self.host.calls.call(spec, args, kwargs, chosen)
+
+    async def _chosen(
+        self, target: Stub[..., Any] | str, options: CallOptions | None
+    ) -> tuple[MethodSpec, CallOptions]:
+        if isinstance(target, str):
+            return await self.method(target), options or DEFAULT_OPTIONS
+        return target.spec, options or target.call_options
+
+    async def method(self, target: str) -> MethodSpec:
+        """Return what is known of `Agent.method` (or of a tool or workflow) that is served."""
+        agent, _, name = target.partition(".")
+        entry = await self.host.backend.control.get(f"{AGENTS}.{encode_token(agent)}")
+        if entry is None or entry.value is None:
+            served = [told["name"] for told in await self.agents()]
+            listed = f" Served: {', '.join(served)}." if served else " Nothing is served yet."
+            raise UnknownTarget(
+                f"no agent named {agent!r} is served.{suggest(agent, served)}{listed}"
+            )
+        return remote_method(orjson.loads(entry.value), name)
+
+    async def future(self, run: str) -> Future[Any]:
+        """Return the future of a run that was submitted by this or another program.
+
+        Raises UnknownTarget when no such run was submitted.
+        """
+        entry = await self.host.backend.control.get(f"{RUNS}.{encode_token(run)}")
+        if entry is None or entry.value is None:
+            raise UnknownTarget(
+                f"no run {run!r} was submitted here, or it is long past its deadline"
+            )
+        note = orjson.loads(entry.value)
+        ref = Ref.parse(note["ref"])
+        # Typed when this program has declared what ran; plain JSON otherwise.
+        spec = REGISTRY.method(note["target"]) if ref.agent in REGISTRY else None
+        return self.host.calls.attach(spec, ref)
+
+    def follow(self, run: str, counted: Callable[[int], None]) -> Watch:
+        """Call `counted` with how many calls of a run have ended, each time one does."""
+        ended: set[Ref] = set()
+
+        def count(entry: LedgerEntry) -> None:
+            ended.add(entry.ref)
+            counted(len(ended))
+
+        return self.host.backend.ledger.watch(f"call.*.*.*.{encode_token(run)}.*.*", count)
+
+    async def agents(self) -> list[dict[str, Any]]:
+        """Return the descriptions of all agents, tools and workflows ever served, by name."""
+        entries = await self.host.backend.control.scan(AGENTS)
+        return [orjson.loads(entry.value) for entry in entries if entry.value]
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """Return what each live worker says of itself, by name."""
+        entries = await self.host.backend.control.scan(WORKERS)
+        return [orjson.loads(entry.value) for entry in entries if entry.value]
+
+    async def sessions(self, agent: str = "") -> list[tuple[str, str]]:
+        """Return (agent, session) of every session that has a record, by name. Slow: a scan."""
+        found: set[tuple[str, str]] = set()
+        agents = [agent] if agent else [told["name"] for told in await self.agents()]
+        for name in agents:
+            for entry in await self.host.backend.ledger.find(
+                f"call.s.{encode_token(name)}.*.*.*.*"
+            ):
+                found.add((entry.ref.agent, decode_token(entry.ref.session)))
+        return sorted(found)
+
+    async def session(self, agent: str, session: str) -> SessionView:
+        """Return a session's committed state; an unknown one is empty, at revision 0."""
+        store = Sessions(self.host.backend, self.host.settings)
+        held = await store.open(AgentName(encode_token(agent)), SessionId(encode_token(session)))
+        return SessionView(agent, session, held.fold.revision, dict(held.fold.state))
+
+    def describe(self) -> dict[str, object]:
+        """Return what the connection is: server, version, address."""
+        return self.host.backend.describe()
+
+
+class SyncClient:
+    """The same for scripts and notebooks; made by `with nalar.connect()`."""
+
+    def __init__(self, client: Client, thread: LoopThread) -> None:
+        self._client = client
+        self._thread = thread
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._thread.run(work)
+
+    def submit(
+        self,
+        target: Stub[..., Any] | str,
+        /,
+        *args: Any,
+        options: CallOptions | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """As `Client.submit`."""
+        return self._do(self._client.submit(target, *args, options=options, **kwargs))
+
+    def call(
+        self,
+        target: Stub[..., Any] | str,
+        /,
+        *args: Any,
+        options: CallOptions | None = None,
+        **kwargs: Any,
+    ) -> Future[Any]:
+        """As `Client.call`."""
+        return self._do(self._client.call(target, *args, options=options, **kwargs))
+
+    def future(self, run: str) -> Future[Any]:
+        """As `Client.future`."""
+        return self._do(self._client.future(run))
+
+    def agents(self) -> list[dict[str, Any]]:
+        """As `Client.agents`."""
+        return self._do(self._client.agents())
+
+    def workers(self) -> list[dict[str, Any]]:
+        """As `Client.workers`."""
+        return self._do(self._client.workers())
+
+    def sessions(self, agent: str = "") -> list[tuple[str, str]]:
+        """As `Client.sessions`."""
+        return self._do(self._client.sessions(agent))
+
+    def session(self, agent: str, session: str) -> SessionView:
+        """As `Client.session`."""
+        return self._do(self._client.session(agent, session))
+
+    def describe(self) -> dict[str, object]:
+        """As `Client.describe`."""
+        return self._client.describe()

@@ -1,0 +1,177 @@
+"""Where the running code is: the call it belongs to and the runtime that carries its calls.
+
+Context flows by itself: into tasks and threads that the runtime starts, and from a call to the
+calls it makes. Nothing here performs I/O.
+"""
+
+import contextvars
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from nalar.errors import UsageError
+from nalar.ids import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What one call carries beside its arguments; made by `.options(...)`."""
+
+    #: Session the call belongs to; None inherits the caller's.
+    session: str | None = None
+    #: Higher runs sooner, 0 is normal; None inherits.
+    priority: int | None = None
+    #: Seconds from now until the call must have taken effect; never beyond the caller's.
+    deadline_s: float | None = None
+    #: On whose behalf; None inherits.
+    tenant: str | None = None
+    #: Makes two submissions of the same request one.
+    idempotency_key: str | None = None
+    #: Names a call among identical ones under one parent.
+    key: str | None = None
+
+
+DEFAULT_OPTIONS = CallOptions()
+
+
+class Slot(Protocol):
+    """The execution slot of a running call: given up while it waits, taken again after."""
+
+    def leave(self) -> None:
+        """Give the slot up; from the loop or any thread. Calls may nest."""
+        ...
+
+    async def enter(self) -> None:
+        """Take a slot again, ahead of calls that have not started."""
+        ...
+
+    def enter_blocking(self) -> None:
+        """As `enter`, from a thread that runs synchronous code."""
+        ...
+
+    def rejoin(self) -> None:
+        """Count as running again at once, even beyond the limit (on the way out)."""
+        ...
+
+
+class Runtime(Protocol):
+    """Carries calls: publishes them and resolves their futures."""
+
+    def call(
+        self,
+        spec: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: CallOptions,
+    ) -> Any:
+        """Publish one call and return its future at once; from any thread."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """The running call, as its own code may see it through `nalar.context()`."""
+
+    ref: Ref
+    agent: str
+    method: str
+    session: str
+    tenant: str
+    priority: int
+    #: Unix time, seconds.
+    deadline: float
+    attempt: int
+    worker: str
+    #: The calls from the request down to this one.
+    path: str
+    #: Sessions held by this call and its callers, as `agent/session`.
+    holds: tuple[str, ...]
+    traceparent: str
+    runtime: Runtime = field(repr=False)
+    slot: Slot = field(repr=False)
+
+    @property
+    def root(self) -> str:
+        """Id of the request that this call belongs to."""
+        return self.ref.root
+
+    @property
+    def future(self) -> str:
+        """Id of this call."""
+        return self.ref.future
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same over all attempts of this call: hand it to external services."""
+        return self.ref.future
+
+
+_call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("nalar_call", default=None)
+_runtime: contextvars.ContextVar[Runtime | None] = contextvars.ContextVar(
+    "nalar_runtime", default=None
+)
+#: Runtimes connected outside any call, newest last; threads see them where the variable above
+#: was not inherited.
+_connected: list[Runtime] = []
+_implicit: list[Callable[[], Runtime]] = []
+
+
+def context() -> Call:
+    """Return the running call; raises UsageError outside of one."""
+    call = _call.get()
+    if call is None:
+        raise UsageError(
+            "nalar.context() says which call is running, and none is: this code was not "
+            "started by a worker"
+        )
+    return call
+
+
+def current_call() -> Call | None:
+    """Return the running call, or None outside of one."""
+    return _call.get()
+
+
+def enter(call: Call) -> None:
+    """Make `call` the running one for the rest of the current task."""
+    _call.set(call)
+    _runtime.set(call.runtime)
+
+
+def entered(call: Call) -> contextvars.Context:
+    """Return a copy of the current context in which `call` is the running one."""
+    inner = contextvars.copy_context()
+    inner.run(_call.set, call)
+    inner.run(_runtime.set, call.runtime)
+    return inner
+
+
+def current_runtime() -> Runtime:
+    """Return the runtime that calls made here go to.
+
+    The running call's; else the one connected last; else an implicit in-process one.
+    """
+    runtime = _runtime.get()
+    if runtime is not None:
+        return runtime
+    if _connected:
+        return _connected[-1]
+    if _implicit:
+        return _implicit[0]()
+    raise UsageError("no runtime is connected; use nalar.connect() or nalar.local()")
+
+
+def connect_runtime(runtime: Runtime) -> None:
+    """Make `runtime` the one that calls outside of workers go to."""
+    _connected.append(runtime)
+
+
+def disconnect_runtime(runtime: Runtime) -> None:
+    """Forget `runtime`."""
+    if runtime in _connected:
+        _connected.remove(runtime)
+
+
+def provide_implicit(make: Callable[[], Runtime]) -> None:
+    """Say how to make the in-process runtime that is used when none is connected."""
+    _implicit[:] = [make]

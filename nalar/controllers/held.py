@@ -1,0 +1,106 @@
+"""One call in a worker's hands, and its execution slot as the call's own code knows it."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nalar.agents.spec import AgentSpec, MethodSpec
+from nalar.bus.port import Delivery
+from nalar.controllers.local_state import Event, Finished, Left, Rejoined, Returned
+from nalar.ids import Ref
+from nalar.messages import Invocation, Record
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A call that was delivered here and is not settled yet."""
+
+    invocation: Invocation
+    agent: AgentSpec
+    #: None for a method that this version of the agent lacks.
+    method: MethodSpec | None
+    #: The message in the queue; the newest delivery of it, should it have come twice.
+    delivery: Delivery
+    #: The inbox it came from, `agent/lane`.
+    inbox: str
+    #: Records of dependencies that have come in.
+    resolved: dict[Ref, Record] = field(default_factory=dict[Ref, Record])
+    slot: "ExecutionSlot | None" = None
+    #: How often its code was started here.
+    reruns: int = 0
+
+    @property
+    def key(self) -> str:
+        """Names the call in the local controller."""
+        return self.invocation.ref.future
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The method of a call that is to run."""
+        assert self.method is not None, "a call of an unknown method is refused, not run"
+        return self.method
+
+    @property
+    def suspect(self) -> bool:
+        """True when the call may have been finished by an earlier delivery or attempt."""
+        return self.delivery.deliveries > 1 or self.invocation.resent
+
+
+class ExecutionSlot:
+    """The slot of one running call (see `nalar.context.Slot`).
+
+    Branches of the call may wait at the same time; the slot is given up once and taken once.
+    """
+
+    def __init__(self, key: str, feed: Callable[[Event], None]) -> None:
+        self._key = key
+        self._feed = feed
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._away = False
+        self._back: asyncio.Future[None] | None = None
+
+    def leave(self) -> None:
+        if threading.get_ident() == self._thread:
+            self._leave()
+        else:
+            self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        if not self._away:
+            self._away = True
+            self._feed(Left(self._key))
+
+    async def enter(self) -> None:
+        if not self._away:
+            return
+        back = self._back
+        if back is None:
+            back = self._back = self._loop.create_future()
+            self._feed(Returned(self._key))
+        # Shielded: a branch that is cancelled must not take the slot from the others.
+        await asyncio.shield(back)
+
+    def enter_blocking(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.enter(), self._loop).result()
+
+    def rejoin(self) -> None:
+        if self._away:
+            self._feed(Rejoined(self._key))
+            self.resumed()
+
+    def finish(self) -> None:
+        """The call's code has finished; only its record is still to be stored."""
+        self._feed(Finished(self._key))
+
+    def again(self) -> None:
+        """The call's code runs once more: what it was based on is no longer true."""
+        self._feed(Rejoined(self._key))
+
+    def resumed(self) -> None:
+        """The call has its slot again: let every branch that waits for it go on."""
+        self._away = False
+        back, self._back = self._back, None
+        if back is not None and not back.done():
+            back.set_result(None)

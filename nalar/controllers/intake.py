@@ -1,0 +1,167 @@
+"""What comes out of the inboxes: calls to hold, calls for another lane, and dead messages."""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import orjson
+
+from nalar.agents.executor import Outcome
+from nalar.agents.spec import AgentSpec
+from nalar.backend import Backend
+from nalar.bus.codec import decode_record
+from nalar.bus.port import Delivery
+from nalar.clock import Clock
+from nalar.controllers.held import Held
+from nalar.controllers.local_state import Arrived, Event, Settled
+from nalar.draft import lane_of
+from nalar.errors import MalformedMessage, suggest
+from nalar.ids import AgentName, Ref
+from nalar.messages import ErrorInfo, Invocation
+from nalar.results import Results
+from nalar.settings import Settings
+from nalar.statestore.port import LedgerEntry
+from nalar.statestore.sessions import Sessions
+
+#: Where messages that could not be understood are kept, in the control bucket.
+DEAD = "dead"
+#: Bytes of a dead message that are kept.
+_RAW_MAX = 64 * 1024
+
+
+class Intake:
+    """Turns deliveries into held calls and events, for one worker."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- what a worker shares with its intake
+        self,
+        backend: Backend,
+        results: Results,
+        sessions: Sessions,
+        settings: Settings,
+        clock: Clock,
+        feed: Callable[[Event], None],
+        finish: Callable[[Held, Outcome], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._backend = backend
+        self._results = results
+        self._sessions = sessions
+        self._settings = settings
+        self._clock = clock
+        self._feed = feed
+        self._finish = finish
+        self._spawn = spawn
+        self.agents: dict[AgentName, AgentSpec] = {}
+        #: Calls in this worker's hands, by future.
+        self.held: dict[str, Held] = {}
+
+    def take(self, inbox: str, delivery: Delivery) -> None:
+        """Take one delivery of the lane `inbox`."""
+        content = delivery.content
+        if isinstance(content, MalformedMessage):
+            self._spawn(self._bury(delivery, content))
+            return
+        twin = self.held.get(content.ref.future)
+        if twin is not None:
+            # The lease lapsed while we held it: the newest delivery is the one to settle.
+            twin.delivery = delivery
+            return
+        agent = self.agents[content.ref.agent]
+        if content.ref.effect == "s" and not agent.stateful:
+            error = MalformedMessage(f"{agent.name} keeps no state, but the ref says it does")
+            self._spawn(self._bury(delivery, error))
+            return
+        lane = lane_of(content, stateful=agent.stateful, slots=self._settings.slots)
+        if agent.stateful and lane != delivery.lane:
+            self._spawn(self._forward(delivery, content, lane))
+            return
+        self._hold(Held(content, agent, agent.methods.get(content.method), delivery, inbox))
+
+    def _hold(self, held: Held) -> None:
+        invocation = held.invocation
+        self.held[held.key] = held
+        if held.method is None:
+            self._finish(held, unknown_method(held.agent, invocation))
+            return
+        self._feed(
+            Arrived(
+                key=held.key,
+                lock=invocation.lock if invocation.ref.effect == "s" else None,
+                priority=invocation.priority,
+                deadline=invocation.deadline,
+                missing=self._await_records(held),
+                after=invocation.after,
+                at_s=self._clock.now_s(),
+            )
+        )
+
+    # Dependencies.
+
+    def _await_records(self, held: Held) -> frozenset[Ref]:
+        """Expect the records the call needs, and return their refs."""
+        invocation = held.invocation
+        after = invocation.after
+        if not invocation.dependencies and after is None:
+            return frozenset()
+        missing = set(invocation.dependencies)
+        if after is not None and after not in missing and not self._in_session(held, after):
+            missing.add(after)
+        for ref in missing:
+            # What this worker holds itself, it announces itself.
+            covered = ref.future in self.held
+            self._results.expect(ref, partial(self._came, held), covered=covered)
+        return frozenset(missing)
+
+    def _in_session(self, held: Held, after: Ref) -> bool:
+        session = self._sessions.peek(held.agent.name, held.invocation.session)
+        return session is not None and session.fold.has(after.future)
+
+    def _came(self, held: Held, entry: LedgerEntry) -> None:
+        if self.held.get(held.key) is not held:
+            return
+        try:
+            record = decode_record(entry.ref, entry.body)
+        except MalformedMessage:
+            # A later version's record, or a foreign hand: it carries no result we can use.
+            self._feed(Settled(entry.ref, ok=False))
+            return
+        held.resolved[entry.ref] = record
+        self._feed(Settled(entry.ref, ok=record.result is not None))
+
+    # Messages that are not for us, or for nobody.
+
+    async def _forward(self, delivery: Delivery, invocation: Invocation, lane: str) -> None:
+        """Put a call into the lane of its session: a caller need not know the slots."""
+        await self._backend.queue.publish(lane, replace(invocation, resent=True))
+        delivery.ack()
+
+    async def _bury(self, delivery: Delivery, error: MalformedMessage) -> None:
+        """Record a message that can never run as dead, with its reason; then remove it."""
+        raw = delivery.raw
+        digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
+        told = {
+            "reason": str(error)[:1000],
+            "at": self._clock.now_s(),
+            "lane": delivery.lane,
+            "size": len(raw),
+            "raw": base64.b64encode(raw[:_RAW_MAX]).decode(),
+        }
+        await self._backend.control.put(
+            f"{DEAD}.{digest}", orjson.dumps(told), ttl_s=self._settings.retention_s
+        )
+        delivery.terminate(str(error)[:200])
+
+
+def unknown_method(agent: AgentSpec, invocation: Invocation) -> Outcome:
+    """Return the outcome of a call to a method that this version of the agent lacks."""
+    known = sorted(agent.methods)
+    message = (
+        f"{agent.name} has no method {invocation.method!r}; it has {', '.join(known)}."
+        f"{suggest(invocation.method, known)}"
+    )
+    info = ErrorInfo("unknown_target", "UnknownTarget", message, path=invocation.path)
+    return Outcome("rejected", error=info)

@@ -1,0 +1,95 @@
+"""How many messages a worker asks for, and from which lane. Pure.
+
+A worker's capacity is its execution slots plus a window for prefetching; what is held and what
+is asked for share it. Every lane keeps one ask open so that work is heard of; the rest goes to
+the highest lane that has a backlog, and one ask in eight to the lowest, so that none starves.
+"""
+
+from dataclasses import dataclass
+
+#: One ask in this many goes to the lowest lane that has work (DESIGN.md, section 3).
+LOWEST_EVERY = 8
+
+
+@dataclass(slots=True)
+class _Lane:
+    name: str
+    #: Higher is served first.
+    rank: int
+    #: Asked for and not yet delivered or lapsed.
+    asked: int = 0
+    #: What the server said was still waiting when it last delivered.
+    backlog: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Request `count` more messages from a lane."""
+
+    lane: str
+    count: int
+
+
+class Credits:
+    """The books of what was asked for, over all lanes of a worker."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        #: Freed credits are spent together: an ask is a message to the server.
+        self._batch = max(1, capacity // 4)
+        self._lanes: dict[str, _Lane] = {}
+        self._asked = 0
+        self._asks = 0
+        self._turn = 0
+
+    def open(self, lane: str, rank: int) -> None:
+        """Serve `lane` from now on; lanes of one rank take turns."""
+        self._lanes[lane] = _Lane(lane, rank)
+
+    def close(self, lane: str) -> None:
+        """Ask nothing more of `lane`."""
+        gone = self._lanes.pop(lane, None)
+        if gone is not None:
+            self._asked -= gone.asked
+
+    def delivered(self, lane: str, backlog: int) -> None:
+        """One message asked of `lane` has come; `backlog` more wait behind it."""
+        self.lapsed(lane, 1)
+        if (known := self._lanes.get(lane)) is not None:
+            known.backlog = backlog
+
+    def lapsed(self, lane: str, count: int) -> None:
+        """The server gave up on `count` messages asked of `lane`."""
+        known = self._lanes.get(lane)
+        if known is not None:
+            spent = min(count, known.asked)
+            known.asked -= spent
+            self._asked -= spent
+
+    def asks(self, load: int) -> list[Ask]:
+        """Return what to ask for now that `load` calls run or could run."""
+        if load >= self._capacity:
+            return []
+        wanted = [self._ask(lane, 1) for lane in self._lanes.values() if not lane.asked]
+        # An idle lane's one ask is not charged: it only listens.
+        spare = self._capacity - load - self._asked
+        if spare >= self._batch and (lane := self._next()) is not None:
+            wanted.append(self._ask(lane, spare))
+        return wanted
+
+    def _ask(self, lane: _Lane, count: int) -> Ask:
+        lane.asked += count
+        self._asked += count
+        return Ask(lane.name, count)
+
+    def _next(self) -> _Lane | None:
+        """Choose the lane that gets the spare credits, or None when no lane has a backlog."""
+        waiting = [lane for lane in self._lanes.values() if lane.backlog > lane.asked]
+        if not waiting:
+            return None
+        self._asks += 1
+        ranks = [lane.rank for lane in waiting]
+        rank = min(ranks) if self._asks % LOWEST_EVERY == 0 else max(ranks)
+        candidates = [lane for lane in waiting if lane.rank == rank]
+        self._turn += 1
+        return candidates[self._turn % len(candidates)]

@@ -1,0 +1,309 @@
+"""Running one held call from start to settlement.
+
+Reads as the life of a call: has it been done? whose state does it change? run it; commit; and
+only then say so. What may fail half-way is answered in ARCHITECTURE.md, arrow by arrow.
+"""
+
+import copy
+import random
+
+import orjson
+
+from nalar.agents.executor import Executor, Outcome, describe_error
+from nalar.agents.spec import AgentSpec
+from nalar.backend import Backend
+from nalar.calls import Calls
+from nalar.clock import Clock
+from nalar.context import Call
+from nalar.controllers.held import Held
+from nalar.controllers.settle import Settled, Settlement, Settler
+from nalar.errors import ArgumentError, InvalidResult, ValueTooLarge
+from nalar.ids import FutureId
+from nalar.lineage import Lineage
+from nalar.messages import ErrorInfo, Invocation, Payload, Record
+from nalar.results import Results
+from nalar.settings import Settings
+from nalar.statestore.managed import ManagedFields
+from nalar.statestore.port import LedgerEntry
+from nalar.statestore.sessions import Session, Sessions
+
+
+class Runner:
+    """Carries single calls out, for one worker."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- the parts of a worker meet here
+        self,
+        worker: str,
+        backend: Backend,
+        calls: Calls,
+        results: Results,
+        sessions: Sessions,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._worker = worker
+        self._backend = backend
+        self._calls = calls
+        self._results = results
+        self._sessions = sessions
+        self._settings = settings
+        self._clock = clock
+        self._executor = Executor()
+        self._instances: dict[str, object] = {}
+        self._settler = Settler(backend, sessions, settings, random.Random())  # noqa: S311
+
+    def close(self) -> None:
+        """Let the executor's threads go."""
+        self._executor.close()
+
+    async def run(self, held: Held) -> None:
+        """Run the call and commit what came of it; return once a record of it stands."""
+        if held.invocation.ref.effect == "s":
+            await self._run_fenced(held)
+        elif not await self._done_before(held):
+            await self._run_plain(held)
+
+    async def commit(self, held: Held, outcome: Outcome) -> None:
+        """Commit `outcome`, an error, for a call that is not run."""
+        session = None
+        while True:
+            if held.invocation.ref.effect == "s":
+                session = await self._open(held)
+                if session.fold.has(held.invocation.ref.future):
+                    return
+            elif await self._done_before(held):
+                return
+            settlement = await self._commit(held, outcome, session, None, self._clock.now_s())
+            if settlement.how is not Settled.STALE:
+                return
+
+    async def _done_before(self, held: Held) -> bool:
+        """Ask the ledger, if this is not the first the queue has seen of the call."""
+        ref = held.invocation.ref
+        return held.suspect and bool(await self._backend.ledger.read([ref]))
+
+    async def _run_plain(self, held: Held) -> None:
+        fields = None
+        if held.agent.stateful:
+            # Read-only: a view of the committed state, apart from any call that changes it.
+            session = await self._open(held)
+            fields = ManagedFields(
+                held.agent.fields, orjson.loads(orjson.dumps(session.fold.state))
+            )
+        started = self._clock.now_s()
+        outcome = await self._execute(held, fields)
+        if fields is not None and outcome.error is None and fields.delta() is not None:
+            why = InvalidResult(f"{held.spec.target} changed its session, but it is read_only")
+            outcome = Outcome("failed", error=describe_error(why, held.invocation.path))
+        await self._commit(held, outcome, None, None, started)
+
+    async def _run_fenced(self, held: Held) -> None:
+        future = held.invocation.ref.future
+        while True:
+            session = await self._open(held)
+            # The fold decides; the extra read finds calls that its snapshot no longer names.
+            if session.fold.has(future) or await self._done_before(held):
+                self._results.read_soon(held.invocation.ref)
+                return
+            fields = self._fields(held, session)
+            started = self._clock.now_s()
+            outcome = await self._execute(held, fields)
+            outcome, delta = _change(outcome, fields, held.invocation.path)
+            settlement = await self._commit(held, outcome, session, delta, started)
+            if settlement.how is Settled.COMMITTED and settlement.entry is not None:
+                self._keep(session, fields, settlement.entry, delta)
+                return
+            # The fold has moved on: what the fields hold was built on an older state.
+            session.fields = None
+            if settlement.how is Settled.DONE:
+                return
+            assert held.slot is not None, "a call that runs has a slot"
+            held.slot.again()
+
+    async def _open(self, held: Held) -> Session:
+        return await self._sessions.open(held.agent.name, held.invocation.session)
+
+    def _fields(self, held: Held, session: Session) -> ManagedFields:
+        """Return the session's collections, kept from its last call when they are still good."""
+        if session.fields is None:
+            session.fields = ManagedFields(held.agent.fields, session.fold.state)
+        return session.fields
+
+    def _keep(
+        self, session: Session, fields: ManagedFields, entry: LedgerEntry, delta: bytes | None
+    ) -> None:
+        """Bring the copy to what was just committed."""
+        at_s = self._clock.now_s()
+        session.fold.advance(entry.revision, entry.ref.future, delta, at_s)
+        session.unsaved += 1
+        if delta is None:
+            fields.discard()
+        else:
+            fields.committed()
+
+    async def _execute(self, held: Held, fields: ManagedFields | None) -> Outcome:
+        """Run the call's code with its context, its children counted as its own."""
+        invocation = held.invocation
+        future = invocation.ref.future
+        lineage = Lineage(future, await self._recorded(held))
+        family = self._calls.open_family(future, lineage)
+        try:
+            arguments = await self._text(invocation.arguments)
+            resolved = {
+                ref: await self._text(record.result)
+                for ref, record in held.resolved.items()
+                if record.result is not None
+            }
+            outcome = await self._executor.run(
+                held.spec,
+                lambda: self._instance(held.agent, fields),
+                arguments,
+                resolved,
+                self._call(held),
+            )
+            # A crash after our commit must not leave a child that was never published.
+            await family.stored()
+        finally:
+            self._calls.close_family(future)
+        assert held.slot is not None, "a call that runs has a slot"
+        held.slot.finish()
+        return self._within_limits(held, outcome)
+
+    def _instance(self, agent: AgentSpec, fields: ManagedFields | None) -> object | None:
+        """Return what a method runs on: made once a process, copied for a session's call.
+
+        So what a constructor loads is shared, and what a call sets on `self` beside its managed
+        fields is gone after it rather than seen by another session.
+        """
+        if agent.name not in self._instances:
+            self._instances[agent.name] = agent.make()
+        instance = self._instances[agent.name]
+        if fields is not None:
+            instance = copy.copy(instance)
+            fields.bind(instance)
+        return instance
+
+    async def _recorded(self, held: Held) -> dict[FutureId, LedgerEntry] | None:
+        """Return the finished children of an earlier attempt; None when there was none."""
+        if not held.suspect and not held.reruns:
+            held.reruns += 1
+            return None
+        ref = held.invocation.ref
+        entries = await self._backend.ledger.find(f"call.*.*.*.{ref.root}.{ref.future}.*")
+        return {entry.ref.future: entry for entry in entries}
+
+    async def _text(self, payload: Payload | None) -> bytes:
+        if payload is None:
+            return b"null"
+        if payload.text is not None:
+            return payload.text
+        assert payload.blob is not None, "a payload has a text or a blob"
+        return await self._backend.blobs.get(payload.blob)
+
+    def _call(self, held: Held) -> Call:
+        invocation, slot = held.invocation, held.slot
+        assert slot is not None, "a call that runs has a slot"
+        writes = invocation.ref.effect == "s"
+        return Call(
+            ref=invocation.ref,
+            agent=held.agent.name,
+            method=held.spec.name,
+            session=invocation.session,
+            tenant=invocation.tenant,
+            priority=invocation.priority,
+            deadline=invocation.deadline,
+            attempt=invocation.attempt,
+            worker=self._worker,
+            path=invocation.path or invocation.target,
+            holds=(*invocation.holds, invocation.lock) if writes else invocation.holds,
+            traceparent=invocation.traceparent,
+            runtime=self._calls.runtime,
+            slot=slot,
+        )
+
+    def _within_limits(self, held: Held, outcome: Outcome) -> Outcome:
+        """Refuse a result that is too large, or that comes after the deadline."""
+        limit = self._settings.value_max_bytes
+        if outcome.result is not None and len(outcome.result) > limit:
+            error = ValueTooLarge(
+                f"the result of {held.spec.target} is {len(outcome.result):,} bytes as JSON, "
+                f"over the limit of {limit:,} (setting value_max_bytes)"
+            )
+            return Outcome("failed", error=describe_error(error, held.invocation.path))
+        if self._clock.now_s() > held.invocation.deadline:
+            return expired(held.invocation)
+        return outcome
+
+    async def _commit(
+        self,
+        held: Held,
+        outcome: Outcome,
+        session: Session | None,
+        delta: bytes | None,
+        started: float,
+    ) -> Settlement:
+        finished = self._clock.now_s()
+        record = _record(held, outcome, delta, self._worker, started, finished)
+        ttl_s = max(1.0, held.invocation.deadline - finished) + self._settings.retention_s
+        settlement = await self._settler.settle(record, session, ttl_s=ttl_s)
+        if settlement.entry is not None:
+            # Whoever waits for it in this very process need not wait for the announcement.
+            self._results.announce(settlement.entry)
+        elif settlement.how is Settled.DONE:
+            self._results.read_soon(record.ref)
+        return settlement
+
+
+def expired(invocation: Invocation) -> Outcome:
+    """Return the outcome of a call whose deadline passed before it could take effect."""
+    message = "the deadline passed before the call had a result"
+    return Outcome("expired", error=ErrorInfo("expired", "Expired", message, path=invocation.path))
+
+
+def dependency_failed(invocation: Invocation, cause: Record) -> Outcome:
+    """Return the outcome of a call that needs the result of `cause`, which has none."""
+    told = cause.error.message if cause.error is not None else cause.status
+    where = (cause.error.path if cause.error is not None else "") or cause.path
+    message = f"{where or cause.ref.agent} ended in {cause.status}: {told}"
+    info = ErrorInfo("dependency_failed", "DependencyFailed", message, path=invocation.path)
+    return Outcome("dependency_failed", error=info)
+
+
+def _change(outcome: Outcome, fields: ManagedFields, path: str) -> tuple[Outcome, bytes | None]:
+    """Return the outcome with what the call changed; an error changes nothing."""
+    if outcome.error is not None:
+        return outcome, None
+    try:
+        return outcome, fields.delta()
+    except ArgumentError as error:
+        return Outcome("failed", error=describe_error(error, path)), None
+
+
+def _record(
+    held: Held,
+    outcome: Outcome,
+    delta: bytes | None,
+    worker: str,
+    started: float,
+    finished: float,
+) -> Record:
+    invocation = held.invocation
+    return Record(
+        ref=invocation.ref,
+        method=invocation.method,
+        session=invocation.session,
+        status=outcome.status,
+        result=None if outcome.result is None else Payload(outcome.result),
+        error=outcome.error,
+        arguments=invocation.arguments,
+        delta=None if delta is None else Payload(delta),
+        worker=worker,
+        attempt=invocation.attempt,
+        created=invocation.created,
+        started=started,
+        finished=finished,
+        path=invocation.path,
+        tenant=invocation.tenant,
+        code=held.method.code if held.method is not None else "",
+        dependencies=invocation.dependencies,
+    )

@@ -1,0 +1,192 @@
+"""Every exception of Nalar, by who must act; and how an error travels as data.
+
+Errors cross the wire as plain data (`ErrorInfo`): a code from the table below, never a class
+that is looked up by name.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class NalarError(Exception):
+    """Anything Nalar raises on purpose. `code` is stable and goes over the wire."""
+
+    code: ClassVar[str] = "nalar"
+
+
+# The user's code or configuration must change.
+
+
+class UsageError(NalarError):
+    """The call, class, module or setting cannot be what was meant; nothing was published."""
+
+    code = "usage"
+
+
+class InvalidToken(UsageError, ValueError):
+    """A session, tenant, key or reference that cannot stand in a subject."""
+
+    code = "invalid_token"
+
+
+class ArgumentError(UsageError, TypeError):
+    """Arguments that do not fit the method's signature or annotations."""
+
+    code = "argument"
+
+
+class UnknownTarget(UsageError, LookupError):
+    """No agent or method of that name is served or registered."""
+
+    code = "unknown_target"
+
+
+class ValueTooLarge(UsageError):
+    """A value over the configured limit; names the argument or result."""
+
+    code = "value_too_large"
+
+
+class ReentrantCall(UsageError):
+    """A call into a session that its own chain of calls already holds: it would wait for itself."""
+
+    code = "reentrant_call"
+
+
+class FutureMisuse(UsageError, TypeError):
+    """A future used where its value is needed, in a place that cannot wait."""
+
+    code = "future_misuse"
+
+
+# The call ended without a result; the caller decides.
+
+
+class CallError(NalarError):
+    """A call ended in an error record. `path` names the calls from the request down to it."""
+
+    code = "call"
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class AgentError(CallError):
+    """The agent's own code raised. Carries its type's name, message and remote traceback."""
+
+    code = "agent"
+
+    def __init__(
+        self, message: str, *, type_name: str = "Exception", traceback: str = "", path: str = ""
+    ) -> None:
+        super().__init__(message, path=path)
+        self.type_name = type_name
+        self.remote_traceback = traceback
+
+    def __str__(self) -> str:
+        where = f" in {self.path}" if self.path else ""
+        head = f"{self.type_name}: {self.args[0]}{where}"
+        return f"{head}\n\n{self.remote_traceback}".rstrip() if self.remote_traceback else head
+
+
+class InvalidResult(CallError):
+    """A method returned what its annotation does not allow, or what is not data."""
+
+    code = "invalid_result"
+
+
+class DependencyFailed(CallError):
+    """A future among the arguments ended in an error; the call did not run."""
+
+    code = "dependency_failed"
+
+
+class Expired(CallError):
+    """The deadline passed before the call had a result."""
+
+    code = "expired"
+
+
+class Cancelled(CallError):
+    """The call was cancelled."""
+
+    code = "cancelled"
+
+
+class Rejected(CallError):
+    """The invocation could not be understood; it was recorded as dead with its reason."""
+
+    code = "rejected"
+
+
+# Nobody acts: the runtime tries again, or the operator mends the environment.
+
+
+class Unavailable(NalarError):
+    """The server cannot be reached, or lacks what is needed; says what was tried."""
+
+    code = "unavailable"
+
+
+class UnsupportedServer(Unavailable):
+    """The nats-server is too old; names both versions."""
+
+    code = "unsupported_server"
+
+
+class CommitLost(NalarError):
+    """The compare-and-set was refused: the log moved on, or a record stands already (10071)."""
+
+    code = "commit_lost"
+
+
+class CommitUnknown(NalarError):
+    """No clear answer to a commit (timeout, disconnect, 10164): read again, then decide."""
+
+    code = "commit_unknown"
+
+
+class Conflict(NalarError):
+    """A key-value entry changed between read and write."""
+
+    code = "conflict"
+
+
+class MalformedMessage(NalarError):
+    """Bytes that are no invocation or record of a protocol version we know."""
+
+    code = "malformed"
+
+
+class CallTimeout(NalarError, TimeoutError):
+    """Waiting for a future took longer than the caller allowed; the call goes on."""
+
+    code = "timeout"
+
+
+#: What a record's error code becomes at the caller; any other is an AgentError.
+_RAISED: dict[str, type[CallError]] = {
+    kind.code: kind
+    for kind in (CallError, InvalidResult, DependencyFailed, Expired, Cancelled, Rejected)
+}
+_MISUSED: dict[str, type[UsageError]] = {
+    kind.code: kind for kind in (ArgumentError, UnknownTarget, ValueTooLarge, ReentrantCall)
+}
+
+
+def call_error(code: str, *, type_name: str, message: str, traceback: str, path: str) -> NalarError:
+    """Return the exception for an error record."""
+    if (misused := _MISUSED.get(code)) is not None:
+        return misused(f"{message} (in {path})" if path else message)
+    if (raised := _RAISED.get(code)) is not None:
+        return raised(message, path=path)
+    return AgentError(message, type_name=type_name, traceback=traceback, path=path)
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Return ` Did you mean 'x'?` for the known word nearest to `word`, or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- 3 ms, paid only on the way out
+
+    near = get_close_matches(word, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

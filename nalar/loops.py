@@ -1,0 +1,52 @@
+"""An event loop in a thread of its own, for programs that have none."""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from nalar.errors import UsageError
+
+T = TypeVar("T")
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a fresh event loop, uvloop's where it is installed."""
+    try:
+        import uvloop  # noqa: PLC0415 -- not there on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class LoopThread:
+    """Runs an event loop until `stop`; the thread ends with the program."""
+
+    def __init__(self, make_loop: Callable[[], asyncio.AbstractEventLoop] = new_loop) -> None:
+        self.loop = make_loop()
+        self._thread = threading.Thread(target=self._run, name="nalar-loop", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` on the loop and return its result; interrupting cancels it."""
+        if threading.get_ident() == self._thread.ident:
+            work.close()
+            raise UsageError("this would wait for its own event loop; use the async client here")
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except (KeyboardInterrupt, concurrent.futures.CancelledError):
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End the loop and its thread; what is still scheduled is dropped."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()

@@ -1,0 +1,109 @@
+"""Every knob, with its unit, default and reason. The environment is read by `from_environment`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nalar.errors import UsageError, suggest
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one process of Nalar behaves. Frozen; `dataclasses.replace` makes a variant."""
+
+    #: Where the server is; several are separated by commas.
+    url: str = "nats://127.0.0.1:4222"
+    #: Path of a credentials file (JWT and seed), as the `nats` tool writes them.
+    creds: str = ""
+    user: str = ""
+    password: str = ""
+    token: str = ""
+    nkey: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    #: How long to try for a first connection before saying what was tried.
+    connect_timeout_s: float = 5.0
+
+    #: Calls that run at the same time in one worker process.
+    concurrency: int = 16
+    #: Messages asked for ahead of free execution slots, per execution slot.
+    prefetch_factor: float = 2.0
+    #: Stable mailboxes of a stateful agent; the same in every process for ever.
+    slots: int = 16
+    #: How long a worker owns a slot, and a message, without a sign of life.
+    lease_s: float = 12.0
+    #: How long running calls may go on after Ctrl-C or SIGTERM.
+    grace_s: float = 20.0
+
+    #: A request's deadline unless it names one: seven days.
+    deadline_s: float = 7 * 86_400.0
+    #: How much longer than its deadline a result is kept.
+    retention_s: float = 7 * 86_400.0
+    #: How long a publish or commit may stay unanswered before it counts as unknown.
+    reply_timeout_s: float = 10.0
+    #: How often the oldest awaited results are read again, in case a notification was lost.
+    reread_s: float = 5.0
+
+    #: Largest argument list, result or state of one call; larger ones are refused by name.
+    value_max_bytes: int = 64 * MIB
+    #: Deepest nesting of a value.
+    depth_max: int = 100
+    #: Commits between two snapshots of a busy session.
+    snapshot_every: int = 100
+    #: How long a session's snapshot remembers which calls are part of it: longer than any
+    #: message may be redelivered after its call has committed.
+    horizon_s: float = 3_600.0
+    #: Sessions whose state a worker keeps in memory.
+    sessions_cached: int = 10_000
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value: object = getattr(self, field.name)
+            if isinstance(value, int | float) and value <= 0:
+                raise UsageError(f"setting {field.name} must be above zero, not {value!r}")
+
+
+#: The names that the `nats` tool knows, then our own prefix for everything.
+_NATS_NAMES = {
+    "NATS_SERVER": "url",
+    "NATS_URL": "url",
+    "NATS_CREDS": "creds",
+    "NATS_USER": "user",
+    "NATS_PASSWORD": "password",
+    "NATS_TOKEN": "token",
+    "NATS_NKEY": "nkey",
+    "NATS_CA": "ca",
+    "NATS_CERT": "cert",
+    "NATS_KEY": "key",
+}
+_PREFIX = "NALAR_SET_"
+
+
+def from_environment(environ: Mapping[str, str], **overrides: object) -> Settings:
+    """Return the settings that `environ` names; `overrides` that are not None win.
+
+    `NATS_URL`, `NATS_CREDS` and their kin mean what they mean to the `nats` tool;
+    `NALAR_SET_<NAME>` sets any field, for instance `NALAR_SET_LEASE_S=5`.
+    Raises UsageError for a name that is no setting or a value that does not parse.
+    """
+    values: dict[str, object] = {
+        field: environ[name] for name, field in _NATS_NAMES.items() if environ.get(name)
+    }
+    kinds: dict[str, Callable[[str], object]] = {
+        field.name: type(field.default) for field in dataclasses.fields(Settings)
+    }
+    for name, text in environ.items():
+        if not name.startswith(_PREFIX):
+            continue
+        field = name.removeprefix(_PREFIX).lower()
+        if field not in kinds:
+            raise UsageError(f"{name} names no setting.{suggest(field, list(kinds))}")
+        try:
+            values[field] = kinds[field](text)
+        except ValueError as error:
+            raise UsageError(f"{name}={text!r} is not a valid number") from error
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    return Settings(**values)  # type: ignore[arg-type]  -- checked field by field above

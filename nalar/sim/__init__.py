@@ -1,0 +1,1 @@
+"""The same deciders on a virtual clock."""

@@ -1,0 +1,123 @@
+"""What is remembered, as the rest of Nalar sees it: ledger, key-value entries, blobs.
+
+Every promise below has a test in tests/contract that runs on each adapter.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nalar.ids import AgentName, Ref, RootId, SessionId
+from nalar.messages import BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One stored record: its address, its place in the log and its bytes."""
+
+    ref: Ref
+    revision: int
+    body: bytes
+
+
+class Watch(Protocol):
+    """A standing interest; `close` ends it at once and may be called twice."""
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        ...
+
+
+class Ledger(Protocol):
+    """The log of terminal records; each future has at most one, ever."""
+
+    def commit(self, ref: Ref, body: bytes, *, expected: int, ttl_s: float) -> Awaitable[int]:
+        """Store `body` if nothing was stored since `expected`; return its revision.
+
+        For a ref of effect "s" the comparison spans the whole log of its session and nothing
+        ever expires; for "r" it is the ref's own key, `expected` is 0 and the entry may go
+        after `ttl_s`. Sent at once, in the order of the calls.
+        Raises CommitLost (a definite no), CommitUnknown (no clear answer), ValueTooLarge.
+        """
+        ...
+
+    async def read(self, refs: Sequence[Ref]) -> dict[Ref, LedgerEntry]:
+        """Return the records that stand, read through the leader; the others are left out."""
+        ...
+
+    def watch(self, pattern: str, deliver: Callable[[LedgerEntry], None]) -> Watch:
+        """Call `deliver` on the event loop for each record stored from now on that matches.
+
+        `pattern` is a ref as text, with `*` for any one token. Deliveries may be lost (a
+        reconnect, a slow reader): whoever must know also reads. Markers are not delivered.
+        """
+        ...
+
+    async def session_log(
+        self, agent: AgentName, session: SessionId, *, after: int
+    ) -> tuple[list[LedgerEntry], int]:
+        """Return the session's entries with a revision above `after`, oldest first.
+
+        And the revision of the newest (`after` when there is none). Reads through the leader.
+        """
+        ...
+
+    async def find(self, pattern: str) -> list[LedgerEntry]:
+        """Return all stored records whose ref matches `pattern`, oldest first. Slow: a scan."""
+        ...
+
+    async def find_root(self, root: RootId) -> LedgerEntry | None:
+        """Return the record of the request itself, or None while it has none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValueEntry:
+    """One entry of a bucket. `value` is None for an entry that was deleted or has expired."""
+
+    key: str
+    revision: int
+    value: bytes | None
+
+
+class KeyValue(Protocol):
+    """A small bucket of named values with revisions: snapshots, leases, the registry."""
+
+    async def get(self, key: str) -> KeyValueEntry | None:
+        """Return the entry, read through the leader; None when it is absent or deleted."""
+        ...
+
+    async def put(
+        self, key: str, value: bytes, *, expected: int | None = None, ttl_s: float | None = None
+    ) -> int:
+        """Store and return the new revision; `expected` 0 means "must be absent".
+
+        Raises Conflict when the entry's revision is another one.
+        """
+        ...
+
+    async def delete(self, key: str, *, expected: int | None = None) -> None:
+        """Delete the entry; raises Conflict as `put` does."""
+        ...
+
+    async def scan(self, prefix: str) -> list[KeyValueEntry]:
+        """Return the live entries whose key starts with the dotted `prefix`, by key."""
+        ...
+
+    def watch(self, prefix: str, deliver: Callable[[KeyValueEntry], None]) -> Watch:
+        """Call `deliver` for each change from now on; lost deliveries are the reader's risk,
+        as with `Ledger.watch`. Expiry is delivered with value None.
+        """
+        ...
+
+
+class Blobs(Protocol):
+    """Values too large for a message, by the digest of their content."""
+
+    async def put(self, data: bytes) -> BlobRef:
+        """Store `data` durably and return its name; storing it again is cheap and the same."""
+        ...
+
+    async def get(self, blob: BlobRef) -> bytes:
+        """Return the data; raises Unavailable when it is gone or does not match its digest."""
+        ...

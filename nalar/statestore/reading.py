@@ -1,0 +1,109 @@
+"""Reading a stream: one message through its leader, many from any replica.
+
+A direct read may miss on three replicas what was acknowledged a moment ago; one through the
+leader does not, unless the leader is cut off. Neither decides anything: only the compare-and-set
+of a commit does. Nothing here makes a consumer, so none is left behind.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from nalar.bus import subjects
+from nalar.bus.link import Link
+from nalar.bus.replies import (
+    ApiError,
+    StoredMessage,
+    description_of,
+    number_of,
+    parse_direct,
+    parse_leader_read,
+    status_of,
+)
+from nalar.bus.waiter import Waiter
+from nalar.errors import Unavailable
+
+#: Messages of one batched read.
+BATCH: Final = 1000
+#: Subjects of one read of many; the server refuses more than 1024 answers.
+SUBJECTS_MAX: Final = 500
+_END, _NOT_FOUND = 204, 404
+
+
+class _Batch(Waiter):
+    """A batched direct get: messages, then an empty one that says the end."""
+
+    __slots__ = ("_patience_s", "_stream", "messages", "pending")
+
+    def __init__(self, stream: str, query: dict[str, Any], patience_s: float) -> None:
+        super().__init__(subjects.api_direct(stream), orjson.dumps(query))
+        self._stream = stream
+        self._patience_s = patience_s
+        self.messages: list[StoredMessage] = []
+        self.pending = 0
+
+    def accept(self, headers: bytes | None, data: bytes) -> bool:
+        status = status_of(headers)
+        if headers is None or status not in (0, _END, _NOT_FOUND):
+            said = "no headers" if headers is None else f"{status} {description_of(headers)}"
+            raise Unavailable(f"reading {self._stream}: {said}")
+        if status == 0:
+            self.messages.append(parse_direct(headers, data))
+            # A large blob takes its time; only silence counts.
+            self.deadline = asyncio.get_running_loop().time() + self._patience_s
+            return False
+        self.pending = number_of(headers, b"Nats-Num-Pending") or 0
+        self.resolve(None)
+        return True
+
+    def before_resend(self) -> None:
+        self.messages.clear()
+
+
+class StreamReader:
+    """Reads of one stream."""
+
+    def __init__(self, link: Link, stream: str, *, timeout_s: float) -> None:
+        self._link = link
+        self._stream = stream
+        self._timeout_s = timeout_s
+
+    async def last(self, subject: str) -> StoredMessage | None:
+        """Return the newest message of `subject`, which may have wildcards, from the leader."""
+        body = orjson.dumps({"last_by_subj": subject})
+        reply = await self._link.api(subjects.api_read(self._stream), body)
+        try:
+            return parse_leader_read(reply)
+        except ApiError as error:
+            raise Unavailable(f"reading {self._stream}: {error}") from error
+
+    async def last_of_each(self, wanted: Sequence[str]) -> list[StoredMessage]:
+        """Return the newest message of each subject in `wanted`, from any replica."""
+        found: list[StoredMessage] = []
+        for start in range(0, len(wanted), SUBJECTS_MAX):
+            chunk = list(wanted[start : start + SUBJECTS_MAX])
+            found += await self._batches({"multi_last": chunk, "batch": BATCH})
+        return found
+
+    async def scan(self, subject: str, *, after: int = 0) -> list[StoredMessage]:
+        """Return all messages of `subject` above the sequence `after`, oldest first.
+
+        From any replica.
+        """
+        return await self._batches({"seq": after + 1, "next_by_subj": subject, "batch": BATCH})
+
+    async def _batches(self, query: dict[str, Any]) -> list[StoredMessage]:
+        """Read on until nothing is pending; the server also ends a batch by its size."""
+        found: list[StoredMessage] = []
+        while True:
+            batch = _Batch(self._stream, query, self._timeout_s)
+            try:
+                await self._link.request(batch, self._timeout_s)
+            except ApiError as error:
+                raise Unavailable(f"reading {self._stream}: {error}") from error
+            found += batch.messages
+            if not batch.pending or not batch.messages:
+                return found
+            query = query | {"seq": batch.messages[-1].sequence + 1}

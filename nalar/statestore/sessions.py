@@ -1,0 +1,151 @@
+"""Sessions as a process holds them: loaded from snapshot and log, kept, written behind.
+
+The ledger decides what a session's state is; what stands here is a copy at a revision, and a
+commit at that revision is refused when the copy is stale.
+"""
+
+import dataclasses
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import orjson
+
+from nalar.backend import Backend
+from nalar.bus.codec import decode_record
+from nalar.bus.subjects import slot_of
+from nalar.errors import Conflict, NalarError
+from nalar.ids import AgentName, SessionId
+from nalar.messages import BlobRef, Payload
+from nalar.settings import Settings
+from nalar.statestore.managed import ManagedFields
+from nalar.statestore.port import LedgerEntry
+from nalar.statestore.session import LogEntry, SessionFold
+
+
+@dataclass(slots=True)
+class Session:
+    """One session's copy in this process."""
+
+    agent: AgentName
+    name: SessionId
+    fold: SessionFold
+    #: Revision of the snapshot entry that this copy began from or wrote; 0 for none.
+    snapshot: int = 0
+    #: Commits since that snapshot.
+    unsaved: int = 0
+    #: The collections that the session's last call used; they share the fold's state.
+    fields: ManagedFields | None = None
+
+
+class Sessions:
+    """The sessions that this process knows, least recently used first."""
+
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._known: OrderedDict[tuple[AgentName, SessionId], Session] = OrderedDict()
+
+    def peek(self, agent: AgentName, name: SessionId) -> Session | None:
+        """Return the copy if there is one, however old."""
+        return self._known.get((agent, name))
+
+    async def open(self, agent: AgentName, name: SessionId) -> Session:
+        """Return the session's copy, loading it when there is none."""
+        key = agent, name
+        session = self._known.get(key)
+        if session is None:
+            session = self._known[key] = await self._load(agent, name)
+        self._known.move_to_end(key)
+        return session
+
+    def drop(self, session: Session) -> None:
+        """Forget a copy that cannot be trusted or is no longer ours."""
+        self._known.pop((session.agent, session.name), None)
+
+    def drop_slot(self, agent: AgentName, slot: int) -> None:
+        """Forget the copies of a slot that another worker owns now."""
+        slots = self._settings.slots
+        for owner, name in list(self._known):
+            if owner == agent and slot_of(name, slots) == slot:
+                del self._known[owner, name]
+
+    def all(self) -> list[Session]:
+        """Return the copies that have commits their snapshot lacks."""
+        return [session for session in self._known.values() if session.unsaved]
+
+    def unsaved(self) -> list[Session]:
+        """Return the copies that are due for a snapshot, and take out those too many to keep."""
+        count = max(0, len(self._known) - self._settings.sessions_cached)
+        surplus = [self._known.popitem(last=False)[1] for _ in range(count)]
+        every = self._settings.snapshot_every
+        due = [session for session in self._known.values() if session.unsaved >= every]
+        return [session for session in surplus if session.unsaved] + due
+
+    async def _load(self, agent: AgentName, name: SessionId) -> Session:
+        snapshot = await self._backend.snapshots.get(_snapshot_key(agent, name))
+        session = Session(agent, name, SessionFold.empty())
+        if snapshot is not None and snapshot.value is not None:
+            session.fold = SessionFold.load(await self._unspilled(snapshot.value))
+            session.snapshot = snapshot.revision
+        await self.catch_up(session)
+        return session
+
+    async def catch_up(self, session: Session) -> list[LogEntry]:
+        """Advance the copy by what the log has beyond it, and return those entries."""
+        entries = await self.newer(session)
+        self.advance(session, entries)
+        return entries
+
+    async def newer(self, session: Session) -> list[LogEntry]:
+        """Return the log's entries beyond the copy, without taking them in."""
+        stored, _ = await self._backend.ledger.session_log(
+            session.agent, session.name, after=session.fold.revision
+        )
+        return [await self._log_entry(entry) for entry in stored]
+
+    def advance(self, session: Session, entries: list[LogEntry]) -> None:
+        """Take `entries` in, in the order of the log."""
+        for entry in entries:
+            session.fold.advance(entry.revision, entry.future, entry.delta, entry.at_s)
+        session.unsaved += len(entries)
+
+    async def _log_entry(self, entry: LedgerEntry) -> LogEntry:
+        record = decode_record(entry.ref, entry.body)
+        delta = await self._text(record.delta)
+        return LogEntry(entry.revision, entry.ref.future, delta, record.finished)
+
+    async def _text(self, payload: Payload | None) -> bytes | None:
+        if payload is None:
+            return None
+        if payload.blob is not None:
+            return await self._backend.blobs.get(payload.blob)
+        return payload.text
+
+    async def _unspilled(self, snapshot: bytes) -> bytes:
+        """Return the snapshot itself: one too large for an entry is kept as a blob."""
+        if not snapshot.startswith(b'{"blob":'):
+            return snapshot
+        return await self._backend.blobs.get(BlobRef(**orjson.loads(snapshot)["blob"]))
+
+    async def save(self, session: Session, now_s: float) -> None:
+        """Write the snapshot behind. Losing the race, or failing, costs later loads time only."""
+        unsaved, session.unsaved = session.unsaved, 0
+        if not unsaved:
+            return
+        body = session.fold.dump(now_s=now_s, horizon_s=self._settings.horizon_s)
+        try:
+            if len(body) > self._backend.inline_max_bytes:
+                blob = await self._backend.blobs.put(body)
+                body = orjson.dumps({"blob": dataclasses.asdict(blob)})
+            session.snapshot = await self._backend.snapshots.put(
+                _snapshot_key(session.agent, session.name), body, expected=session.snapshot
+            )
+        except Conflict:
+            # Another worker has written a newer one: ours began from an older copy.
+            self.drop(session)
+        except NalarError:
+            session.unsaved += unsaved
+
+
+def _snapshot_key(agent: AgentName, name: SessionId) -> str:
+    return f"state.{agent}.{name}"

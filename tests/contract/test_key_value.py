@@ -1,0 +1,191 @@
+"""The promises of `nalar.statestore.port.KeyValue` and `Blobs`, on every adapter."""
+
+import asyncio
+import dataclasses
+import secrets
+
+import pytest
+
+from nalar.backend import Backend
+from nalar.errors import Conflict, Unavailable, ValueTooLarge
+from nalar.statestore.port import KeyValue, KeyValueEntry
+from tests.contract.worlds import Collected, World, eventually
+
+
+def prefix() -> str:
+    return f"test.{secrets.token_hex(5)}"
+
+
+@pytest.fixture(params=["control", "snapshots"])
+async def store(request: pytest.FixtureRequest, world: World) -> KeyValue:
+    client: Backend = await world.connect()
+    return client.control if request.param == "control" else client.snapshots
+
+
+async def test_a_value_is_read_as_it_was_put(store: KeyValue) -> None:
+    key = f"{prefix()}.=b64_token-1"
+    assert await store.get(key) is None
+    first = await store.put(key, b"one")
+    assert await store.get(key) == KeyValueEntry(key, first, b"one")
+    second = await store.put(key, b"")
+    assert await store.get(key) == KeyValueEntry(key, second, b"")
+    assert second > first
+
+
+async def test_put_compares_the_revision(store: KeyValue) -> None:
+    key = prefix()
+    first = await store.put(key, b"one", expected=0)
+    with pytest.raises(Conflict):
+        await store.put(key, b"two", expected=0)
+    second = await store.put(key, b"two", expected=first)
+    with pytest.raises(Conflict):
+        await store.put(key, b"three", expected=first)
+    assert await store.get(key) == KeyValueEntry(key, second, b"two")
+
+
+async def test_of_many_puts_at_one_revision_one_wins(store: KeyValue) -> None:
+    key, revision = prefix(), 0
+    for _ in range(5):
+        outcomes = await asyncio.gather(
+            *[store.put(key, b"%d" % n, expected=revision) for n in range(32)],
+            return_exceptions=True,
+        )
+        (revision,) = [outcome for outcome in outcomes if isinstance(outcome, int)]
+        assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 31
+
+
+async def test_a_deleted_entry_is_absent_and_may_come_again(store: KeyValue) -> None:
+    key = prefix()
+    first = await store.put(key, b"one")
+    with pytest.raises(Conflict):
+        await store.delete(key, expected=first + 1000)
+    with pytest.raises(Conflict):
+        await store.delete(key, expected=0)
+    await store.delete(key, expected=first)
+    assert await store.get(key) is None
+    with pytest.raises(Conflict):
+        await store.put(key, b"two", expected=first)
+    second = await store.put(key, b"two", expected=0)
+    assert await store.get(key) == KeyValueEntry(key, second, b"two")
+    await store.delete(key)
+    await store.delete(key)
+    assert await store.get(key) is None
+
+
+async def test_scan_gives_the_live_entries_under_a_prefix(store: KeyValue) -> None:
+    top = prefix()
+    keys = [f"{top}.b.2", f"{top}.b.1", f"{top}.a", f"{top}.b", f"{top}.bb.1"]
+    for key in keys:
+        await store.put(key, key.encode())
+    await store.put(f"{top}.b.gone", b"x")
+    await store.delete(f"{top}.b.gone")
+
+    async def found(under: str) -> list[str]:
+        entries = await store.scan(under)
+        assert all(entry.value == entry.key.encode() for entry in entries)
+        return [entry.key for entry in entries]
+
+    assert await found(f"{top}.b") == [f"{top}.b", f"{top}.b.1", f"{top}.b.2"]
+    assert await found(f"{top}.") == sorted(keys)
+    assert await found(f"{top}.none") == []
+    assert {f"{top}.a", f"{top}.b"} <= {entry.key for entry in await store.scan("")}
+
+
+async def test_a_key_that_is_too_large_or_no_key_is_refused(store: KeyValue) -> None:
+    with pytest.raises(ValueTooLarge):
+        await store.put(prefix(), b"x" * 1024 * 1024)
+    await store.put(prefix(), b"x" * 1000)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a..b", "a.*", "a.>", "a\r\nPUB x 0", ".a", "a."])
+async def test_hostile_keys_are_refused(store: KeyValue, key: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        await store.put(key, b"x")
+    with pytest.raises(ValueError, match="key"):
+        await store.get(key)
+
+
+async def test_an_entry_with_a_time_to_live_expires_and_watchers_hear_of_it(world: World) -> None:
+    client, key = await world.connect(), f"{prefix()}.lease"
+    heard = Collected[KeyValueEntry]()
+    client.control.watch(key.rpartition(".")[0], heard.append)
+    first = await client.control.put(key, b"mine", expected=0, ttl_s=1.0)
+    await heard.reach(2)
+    assert heard[0] == KeyValueEntry(key, first, b"mine")
+    assert (heard[1].key, heard[1].value) == (key, None)
+    assert await client.control.get(key) is None
+    assert await client.control.scan(key) == []
+    second = await client.control.put(key, b"yours", expected=0, ttl_s=1.0)
+    assert second > first
+
+
+async def test_a_renewed_entry_lives_on(world: World) -> None:
+    client, key = await world.connect(), prefix()
+    revision = await client.control.put(key, b"mine", expected=0, ttl_s=1.0)
+    for _ in range(4):
+        await asyncio.sleep(0.4)
+        revision = await client.control.put(key, b"mine", expected=revision, ttl_s=1.0)
+    assert await client.control.get(key) == KeyValueEntry(key, revision, b"mine")
+
+    async def gone() -> bool:
+        return await client.control.get(key) is None
+
+    await eventually(gone)
+
+
+async def test_a_watch_hears_of_changes_under_its_prefix_alone(world: World) -> None:
+    client, writer, top = await world.connect(), await world.connect(), prefix()
+    heard = Collected[KeyValueEntry]()
+    watch = client.control.watch(top, heard.append)
+    await client.control.get(top)  # The server knows of the watch now.
+    first = await writer.control.put(f"{top}.a", b"1", expected=0)
+    with pytest.raises(Conflict):
+        await writer.control.put(f"{top}.a", b"refused", expected=0)
+    await writer.control.put(f"{top}a", b"beside", expected=0)
+    await writer.control.delete(f"{top}.a")
+    last = await writer.control.put(top, b"2")
+    await heard.reach(3)
+    assert [(entry.key, entry.value) for entry in heard] == [
+        (f"{top}.a", b"1"),
+        (f"{top}.a", None),
+        (top, b"2"),
+    ]
+    assert (heard[0].revision, heard[2].revision) == (first, last)
+    watch.close()
+    watch.close()
+    other = Collected[KeyValueEntry]()
+    client.control.watch(top, other.append)
+    await client.control.get(top)
+    await writer.control.put(top, b"3")
+    await other.reach(1)
+    assert len(heard) == 3
+
+
+async def test_a_blob_of_any_size_is_read_as_it_was(world: World) -> None:
+    client, other = await world.connect(), await world.connect()
+    for size in (0, 1, 128 * 1024, 128 * 1024 + 1, 30 * 1024 * 1024):
+        data = secrets.token_bytes(min(size, 65536)) * (size // 65536 + 1)
+        data = data[:size]
+        blob = await client.blobs.put(data)
+        assert blob.size == size
+        assert await other.blobs.get(blob) == data
+        assert await other.blobs.put(data) == blob
+
+
+async def test_the_same_blob_put_at_once_is_whole(world: World) -> None:
+    clients, data = [await world.connect() for _ in range(4)], secrets.token_bytes(500_000)
+    blobs = await asyncio.gather(*[client.blobs.put(data) for client in clients])
+    assert len(set(blobs)) == 1
+    assert await clients[0].blobs.get(blobs[0]) == data
+
+
+async def test_a_blob_that_is_gone_or_another_is_unavailable(world: World) -> None:
+    client = await world.connect()
+    blob = await client.blobs.put(secrets.token_bytes(1000))
+    for wrong in (
+        dataclasses.replace(blob, name="0" * 64),
+        dataclasses.replace(blob, size=999),
+        dataclasses.replace(blob, sha256="0" * 64),
+    ):
+        with pytest.raises(Unavailable):
+            await client.blobs.get(wrong)

@@ -1,0 +1,73 @@
+"""What the end-to-end tests serve, from a copy outside the repository.
+
+`gate` files in the working directory say when a call may go on.
+"""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import nalar
+
+
+async def gate(name: str) -> None:
+    """Say that we are here, and wait until we may go on."""
+    await asyncio.to_thread(_log_and_wait, name)
+
+
+def _log_and_wait(name: str) -> None:
+    with Path(f"entered-{name}").open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    while not Path(f"open-{name}").exists():
+        time.sleep(0.01)
+
+
+class Counter(nalar.Agent, stateful=True):
+    """Counts."""
+
+    totals: nalar.ManagedDict[str, int]
+
+    @nalar.method
+    async def add(self, amount: int, through: str = "") -> int:
+        """Add to the total."""
+        if through:
+            await gate(through)
+        self.totals["all"] = self.totals.get("all", 0) + amount
+        return self.totals["all"]
+
+
+@nalar.tool
+async def hold(name: str) -> int:
+    """Wait for the gate; return the process it happened in."""
+    await gate(name)
+    return os.getpid()
+
+
+@nalar.tool
+def shout(text: str) -> str:
+    print("a tool that prints")  # noqa: T201 -- as users do
+    return text.upper() + "!"
+
+
+@nalar.tool
+def burst(text: str) -> str:
+    raise ValueError(f"cannot take {text}")
+
+
+@nalar.workflow
+async def greet(names: list[str]) -> dict[str, str]:
+    """Shout at everybody."""
+    print("a workflow that prints")  # noqa: T201 -- as users do
+    loud = await nalar.gather(*[shout(name) for name in names])
+    return dict(zip(names, loud, strict=True))
+
+
+@nalar.workflow
+async def doomed(text: str) -> str:
+    return await burst(text)
+
+
+@nalar.workflow
+async def patient(name: str) -> int:
+    return await hold(name)

@@ -1,0 +1,152 @@
+"""What a type-checker knows of stubs. Read by basedpyright in test_types.py, never run.
+
+Each error it must find is expected by name; one that it stopped finding is an error too.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, assert_type
+
+import nalar
+from nalar import Future
+
+
+@dataclass
+class Study:
+    ticker: str
+    score: float
+
+
+class Analyst(nalar.Agent, stateful=True):
+    notes: nalar.ManagedList[str]
+    prices: nalar.ManagedDict[str, float]
+
+    @nalar.method(retry=nalar.Retry(max_attempts=5), timeout_s=60)
+    async def study(self, ticker: str, news: list[str], depth: int = 1) -> Study:
+        assert_type(self.notes[0], str)
+        assert_type(self.prices["x"], float)
+        return Study(ticker, len(news) / depth)
+
+    @nalar.method
+    def rank(self, studies: list[Study]) -> list[str]:
+        return [study.ticker for study in studies]
+
+    @nalar.method(read_only=True)
+    async def many(
+        self, one: int, two: str, three: float, four: bytes, five: bool, six: list[int]
+    ) -> None: ...
+
+    @nalar.method
+    async def pages(self, count: int) -> AsyncIterator[str]:
+        yield str(count)
+
+
+class Trainee(Analyst):
+    @nalar.method
+    async def learn(self, lesson: str) -> bool:
+        return bool(lesson)
+
+
+@nalar.tool
+async def search_news(ticker: str) -> list[str]:
+    return [ticker]
+
+
+@nalar.tool(name="count", read_only=True)
+def count(items: list[str], *, at_least: int = 0) -> int:
+    return max(at_least, len(items))
+
+
+@nalar.workflow
+async def report(tickers: list[str]) -> list[Study]:
+    studies: list[Future[Study]] = []
+    for ticker in tickers:
+        news = search_news(ticker)
+        assert_type(news, Future[list[str]])
+        studies.append(Analyst.study(ticker, news))
+    return assert_type(await nalar.gather(*studies), list[Study])
+
+
+async def calls_are_futures_of_the_result() -> None:
+    assert_type(Analyst.study("NVDA", ["a"]), Future[Study])
+    assert_type(Analyst.study("NVDA", ["a"], 2), Future[Study])
+    assert_type(Analyst.study(ticker="NVDA", news=["a"], depth=2), Future[Study])
+    assert_type(await Analyst.study("NVDA", ["a"]), Study)
+    assert_type(Analyst.rank([]), Future[list[str]])
+    assert_type(Analyst.pages(3), Future[list[str]])
+    assert_type(count(["a"], at_least=2), Future[int])
+    assert_type(report(["a"]), Future[list[Study]])
+    assert_type(Trainee.study("NVDA", []), Future[Study])
+    assert_type(Trainee.learn("x"), Future[bool])
+
+
+async def plain_code_is_plain() -> None:
+    running = Analyst().study("NVDA", ["a"])
+    await assert_type(running, Coroutine[Any, Any, Study])
+    assert_type(await Analyst().study("NVDA", ["a"]), Study)
+    assert_type(Analyst().rank([]), list[str])
+    assert_type(await search_news.fn("NVDA"), list[str])
+    assert_type(count.fn(["a"], at_least=1), int)
+    plain: Callable[[list[str]], Coroutine[Any, Any, list[Study]]] = report.fn
+    assert_type(await plain(["a"]), list[Study])
+
+
+def options_keep_the_type() -> None:
+    assert_type(Analyst.options(session="s1", priority=5).study("NVDA", []), Future[Study])
+    assert_type(report.options(deadline_s=30, tenant="acme")(["a"]), Future[list[Study]])
+    assert_type(search_news.options(key="k")("NVDA"), Future[list[str]])
+
+
+def futures_stand_for_values() -> None:
+    ticker = report(["a"])
+    news = search_news("NVDA")
+    number = count([])
+    assert_type(Analyst.study("NVDA", news), Future[Study])
+    assert_type(Analyst.study("NVDA", news, number), Future[Study])
+    assert_type(Analyst.study("NVDA", news=news), Future[Study])
+    assert_type(Analyst.study(ticker="NVDA", news=news, depth=number), Future[Study])
+    assert_type(Analyst.study("NVDA", news, depth=3), Future[Study])
+    assert_type(Analyst.rank(ticker), Future[list[str]])
+    assert_type(Analyst.rank(nalar.gather(Analyst.study("a", news))), Future[list[str]])
+    assert_type(count(news, at_least=3), Future[int])
+    assert_type(Analyst.many(number, "b", 1.5, b"", five=True, six=[1]), Future[None])
+
+
+def wrong_types_are_errors() -> None:
+    number = count([])
+    news = search_news("NVDA")
+    # No parameter takes such a value:
+    Analyst.study(b"NVDA", ["a"])  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Analyst.study("NVDA", [1])  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Analyst.study("NVDA", nalar.gather(number))  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Analyst.study("NVDA", news=search_news)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    # Another parameter does (depth is an int):
+    Analyst.study(5, ["a"])  # pyright: ignore[reportDeprecated]
+    Analyst.study("NVDA", "a")  # pyright: ignore[reportDeprecated]
+    Analyst.study("NVDA", number)  # pyright: ignore[reportDeprecated]
+    Analyst.study(number, news)  # pyright: ignore[reportDeprecated]
+    count(number)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    count.fn(5)  # pyright: ignore[reportArgumentType]
+
+
+def a_future_by_keyword_loosens_the_check() -> None:
+    """Its place is not known to the checker, so any parameter's type will do. At run time it is."""
+    assert_type(Analyst.study("NVDA", news=count([])), Future[Study])
+    assert_type(Analyst.study(5, news=search_news("NVDA")), Future[Study])
+
+
+def wrong_counts_and_names_are_errors() -> None:
+    news = search_news("NVDA")
+    Analyst.study("NVDA")  # pyright: ignore[reportDeprecated]
+    Analyst.study(news)  # pyright: ignore[reportDeprecated]
+    Analyst.study("NVDA", news, 1, 2)  # pyright: ignore[reportDeprecated]
+    Analyst.study("NVDA", nws=["a"])  # pyright: ignore[reportDeprecated]
+    search_news()  # pyright: ignore[reportDeprecated]
+    Analyst.learn("x")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    Analyst.options(sesion="x")  # pyright: ignore[reportCallIssue]
+    Analyst.options(session=5)  # pyright: ignore[reportArgumentType]
+    nalar.tool(nme="x")  # pyright: ignore[reportCallIssue]
+
+
+async def a_call_that_does_not_fit_has_no_result() -> None:
+    await Analyst.study("NVDA")  # pyright: ignore[reportDeprecated, reportGeneralTypeIssues]
