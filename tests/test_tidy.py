@@ -180,10 +180,10 @@ def _text_files() -> list[str]:
 
 
 def _deciders() -> list[str]:
-    """The sources of the contract "Deciders are pure", as paths. `*.` is import-linter's nalar."""
+    """The sources of the contract "Deciders are pure", as paths."""
     config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     [contract] = (c for c in config["tool"]["importlinter"]["contracts"] if c["id"] == "pure")
-    names = [re.sub(r"^\*", "nalar", name) for name in contract["source_modules"]]
+    names = contract["source_modules"]
     return [name.replace(".", "/") + ".py" for name in names]
 
 

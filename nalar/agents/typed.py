@@ -1,13 +1,14 @@
 # ruff: noqa: D101 -- the protocols are one family, and this says what they are for
-# Each Misfit overload is meant to overlap, and so to shield, the loose one after it.
+# Each deprecated overload is meant to overlap, and so to shield, the loose one after it.
 # pyright: reportOverlappingOverload=false
 """How a stub's call looks to a type-checker: the method's own signature, with futures accepted.
 
 No code of ours runs here. `Typed.__call__` has an overload for the plain signature; one per
 number of leading positional arguments that may be futures; and, because a type-checker cannot
 carry a parameter's name over to another type, loose ones for futures passed by keyword: those
-check the count and that each value fits some parameter. What fits nothing else is a `Misfit`: an
-error at the call in a strict checker (as "deprecated"), and wherever its result is used in any.
+check the count and that each value fits some parameter. What fits nothing else is "deprecated": an
+error in a strict checker. Its result has the type of any other call, since an argument of type Any
+matches every overload, and a checker that finds them to disagree calls the result unknown.
 Six arguments may be futures; what comes after them is checked as it was declared.
 """
 
@@ -44,10 +45,6 @@ E_contra = TypeVar("E_contra", contravariant=True)
 F_contra = TypeVar("F_contra", contravariant=True)
 
 _MISFIT = "the arguments do not fit: one is missing, too many, misnamed or of a wrong type"
-
-
-class Misfit:
-    """The type of a call whose arguments do not fit; no such object is ever made."""
 
 
 class Leads1(Protocol[A_contra, Rest]):
@@ -217,7 +214,7 @@ class Typed(Generic[P, R_co]):
         | Future[E]
         | Future[F],
         **kwargs: A | B | C | D | E | F,
-    ) -> Misfit: ...
+    ) -> Future[R_co]: ...
     @overload
     def __call__(
         self: Takes6[A, B, C, D, E, F],
@@ -252,7 +249,7 @@ class Typed(Generic[P, R_co]):
         self: Takes5[A, B, C, D, E],
         *args: A | B | C | D | E | Future[A] | Future[B] | Future[C] | Future[D] | Future[E],
         **kwargs: A | B | C | D | E,
-    ) -> Misfit: ...
+    ) -> Future[R_co]: ...
     @overload
     def __call__(
         self: Takes5[A, B, C, D, E],
@@ -265,7 +262,7 @@ class Typed(Generic[P, R_co]):
         self: Takes4[A, B, C, D],
         *args: A | B | C | D | Future[A] | Future[B] | Future[C] | Future[D],
         **kwargs: A | B | C | D,
-    ) -> Misfit: ...
+    ) -> Future[R_co]: ...
     @overload
     def __call__(
         self: Takes4[A, B, C, D],
@@ -278,7 +275,7 @@ class Typed(Generic[P, R_co]):
         self: Takes3[A, B, C],
         *args: A | B | C | Future[A] | Future[B] | Future[C],
         **kwargs: A | B | C,
-    ) -> Misfit: ...
+    ) -> Future[R_co]: ...
     @overload
     def __call__(
         self: Takes3[A, B, C],
@@ -289,7 +286,7 @@ class Typed(Generic[P, R_co]):
     @deprecated(_MISFIT)
     def __call__(
         self: Takes2[A, B], *args: A | B | Future[A] | Future[B], **kwargs: A | B
-    ) -> Misfit: ...
+    ) -> Future[R_co]: ...
     @overload
     def __call__(
         self: Takes2[A, B],
@@ -298,7 +295,7 @@ class Typed(Generic[P, R_co]):
     ) -> Future[R_co]: ...
     @overload
     @deprecated(_MISFIT)
-    def __call__(self: Takes1[A], *args: A | Future[A], **kwargs: A) -> Misfit: ...
+    def __call__(self: Takes1[A], *args: A | Future[A], **kwargs: A) -> Future[R_co]: ...
     @overload
     def __call__(
         self: Takes1[A], *args: A | Future[A], **kwargs: A | Future[A]

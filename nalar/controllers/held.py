@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
-from nalar.controllers.local_state import Event, Finished, Left, Rejoined, Returned
+from nalar.controllers.local_events import Event, Finished, Left, Rejoined, Returned
 from nalar.ids import Ref
 from nalar.messages import Invocation, Record
 

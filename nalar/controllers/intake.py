@@ -17,7 +17,7 @@ from nalar.bus.codec import decode_record
 from nalar.bus.port import Delivery
 from nalar.clock import Clock
 from nalar.controllers.held import Held
-from nalar.controllers.local_state import Arrived, Event, Settled
+from nalar.controllers.local_events import Arrived, Event, Settled
 from nalar.draft import lane_of
 from nalar.errors import MalformedMessage, suggest
 from nalar.ids import AgentName, Ref

@@ -26,7 +26,7 @@ from nalar.clock import Clock
 from nalar.controllers.held import ExecutionSlot, Held
 from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
-from nalar.controllers.local_state import (
+from nalar.controllers.local_events import (
     DrainBegan,
     Effect,
     Ended,
@@ -35,11 +35,11 @@ from nalar.controllers.local_state import (
     Fail,
     HandBack,
     LaneLost,
-    LocalState,
     Resume,
     Start,
     Ticked,
 )
+from nalar.controllers.local_state import LocalState
 from nalar.controllers.membership import Membership, SlotHandlers
 from nalar.controllers.run import Runner, dependency_failed, expired
 from nalar.errors import NalarError

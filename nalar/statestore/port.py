@@ -105,8 +105,9 @@ class KeyValue(Protocol):
         ...
 
     def watch(self, prefix: str, deliver: Callable[[KeyValueEntry], None]) -> Watch:
-        """Call `deliver` for each change from now on; lost deliveries are the reader's risk,
-        as with `Ledger.watch`. Expiry is delivered with value None.
+        """Call `deliver` for each change from now on; an entry that expired has the value None.
+
+        Lost deliveries are the reader's risk, as with `Ledger.watch`.
         """
         ...
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
+from nalar.settings import Settings
+from tests.clusters import Cluster, jetstream_cluster, memory_cluster
 from tests.contract.worlds import JetStreamWorld, MemoryWorld, World
 
 
@@ -42,3 +44,15 @@ async def world(broker: EmbeddedServer | None) -> AsyncIterator[World]:
     opened: World = MemoryWorld() if broker is None else JetStreamWorld(broker.url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("jetstream", marks=pytest.mark.nats)])
+async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """Workers and clients on a broker that begins empty."""
+    settings = Settings(lease_s=2.0, reread_s=1.0, concurrency=4)
+    if request.param == "memory":
+        async with memory_cluster(settings) as made:
+            yield made
+    else:
+        async with jetstream_cluster(settings, tmp_path) as made:
+            yield made

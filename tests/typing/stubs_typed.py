@@ -148,5 +148,8 @@ def wrong_counts_and_names_are_errors() -> None:
     nalar.tool(nme="x")  # pyright: ignore[reportCallIssue]
 
 
-async def a_call_that_does_not_fit_has_no_result() -> None:
-    await Analyst.study("NVDA")  # pyright: ignore[reportDeprecated, reportGeneralTypeIssues]
+def an_argument_of_type_any_fits_and_the_result_is_known(anything: Any) -> None:
+    assert_type(count(anything), Future[int])
+    assert_type(Analyst.study(anything, anything), Future[Study])
+    assert_type(Analyst.study("NVDA", news=anything), Future[Study])
+    assert_type(Analyst.study(anything, ["a"], depth=2), Future[Study])

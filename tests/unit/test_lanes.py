@@ -7,72 +7,72 @@ from nalar.controllers.lanes import LOWEST_EVERY, Ask, Credits
 
 
 def opened(capacity: int, **lanes: int) -> Credits:
-    credits = Credits(capacity)
+    given = Credits(capacity)
     for name, rank in lanes.items():
-        credits.open(name, rank)
-    return credits
+        given.open(name, rank)
+    return given
 
 
 def test_every_idle_lane_is_listened_to_with_one_ask() -> None:
-    credits = opened(8, high=2, normal=1, low=0)
-    assert credits.asks(load=0) == [Ask("high", 1), Ask("normal", 1), Ask("low", 1)]
-    assert credits.asks(load=0) == []
+    given = opened(8, high=2, normal=1, low=0)
+    assert given.asks(load=0) == [Ask("high", 1), Ask("normal", 1), Ask("low", 1)]
+    assert given.asks(load=0) == []
 
 
 def test_spare_credits_go_to_the_highest_lane_with_a_backlog() -> None:
-    credits = opened(16, high=2, normal=1, low=0)
-    credits.asks(load=0)
-    credits.delivered("normal", backlog=50)
-    assert credits.asks(load=1) == [Ask("normal", 1), Ask("normal", 12)]
-    credits.delivered("low", backlog=50)
-    credits.delivered("high", backlog=50)
-    credits.lapsed("normal", 12)
-    assert credits.asks(load=3)[-1].lane == "high"
+    given = opened(16, high=2, normal=1, low=0)
+    given.asks(load=0)
+    given.delivered("normal", backlog=50)
+    assert given.asks(load=1) == [Ask("normal", 1), Ask("normal", 12)]
+    given.delivered("low", backlog=50)
+    given.delivered("high", backlog=50)
+    given.lapsed("normal", 12)
+    assert given.asks(load=3)[-1].lane == "high"
 
 
 def test_nothing_is_asked_while_the_worker_is_full() -> None:
-    credits = opened(4, normal=0)
-    assert credits.asks(load=4) == []
-    assert credits.asks(load=3) == [Ask("normal", 1)]
+    given = opened(4, normal=0)
+    assert given.asks(load=4) == []
+    assert given.asks(load=3) == [Ask("normal", 1)]
 
 
 def test_what_lapsed_is_asked_for_again() -> None:
-    credits = opened(4, normal=0)
-    credits.asks(load=0)
-    credits.lapsed("normal", 1)
-    assert credits.asks(load=0) == [Ask("normal", 1)]
+    given = opened(4, normal=0)
+    given.asks(load=0)
+    given.lapsed("normal", 1)
+    assert given.asks(load=0) == [Ask("normal", 1)]
 
 
 def test_one_ask_in_eight_goes_to_the_lowest_lane_that_has_work() -> None:
-    credits = opened(4, high=1, low=0)
-    served = []
+    given = opened(4, high=1, low=0)
+    served: list[str] = []
     for _ in range(2 * LOWEST_EVERY):
         for lane in ("high", "low"):
-            credits.lapsed(lane, 100)
-            credits.delivered(lane, backlog=1000)
-        served.append(credits.asks(load=0)[-1].lane)
+            given.lapsed(lane, 100)
+            given.delivered(lane, backlog=1000)
+        served.append(given.asks(load=0)[-1].lane)
     assert served.count("low") == 2
 
 
 def test_lanes_of_one_rank_take_turns() -> None:
-    credits = opened(100, a=0, b=0, c=0)
-    served = set()
+    given = opened(100, a=0, b=0, c=0)
+    served: set[str] = set()
     for _ in range(3):
         for lane in "abc":
-            credits.lapsed(lane, 1000)
-            credits.delivered(lane, backlog=1000)
-        served.add(credits.asks(load=0)[-1].lane)
+            given.lapsed(lane, 1000)
+            given.delivered(lane, backlog=1000)
+        served.add(given.asks(load=0)[-1].lane)
     assert served == {"a", "b", "c"}
 
 
 def test_a_closed_lane_gives_its_credits_back() -> None:
-    credits = opened(16, a=0, b=0)
-    credits.asks(load=0)
-    credits.delivered("a", backlog=100)
-    credits.asks(load=0)
-    credits.close("a")
-    credits.delivered("b", backlog=100)
-    assert sum(ask.count for ask in credits.asks(load=0) if ask.lane == "b") == 16
+    given = opened(16, a=0, b=0)
+    given.asks(load=0)
+    given.delivered("a", backlog=100)
+    given.asks(load=0)
+    given.close("a")
+    given.delivered("b", backlog=100)
+    assert sum(ask.count for ask in given.asks(load=0) if ask.lane == "b") == 16
 
 
 @given(
@@ -84,14 +84,14 @@ def test_what_is_asked_for_and_what_is_held_share_the_capacity(
     events: list[tuple[str, int, int]],
 ) -> None:
     capacity = 12
-    credits = opened(capacity, a=2, b=1, c=0)
+    given = opened(capacity, a=2, b=1, c=0)
     asked = dict.fromkeys("abc", 0)
     for lane, backlog, load in events:
-        for ask in credits.asks(load):
+        for ask in given.asks(load):
             asked[ask.lane] += ask.count
             assert load < capacity, "a full worker asks for nothing"
             if ask.count > 1:  # A single ask may only be listening to an idle lane.
                 assert sum(asked.values()) + load <= capacity
         if asked[lane]:
             asked[lane] -= 1
-            credits.delivered(lane, backlog)
+            given.delivered(lane, backlog)

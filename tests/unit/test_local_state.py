@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from nalar.controllers.local_state import (
+from nalar.controllers.local_events import (
     Arrived,
     DrainBegan,
     Effect,
@@ -17,7 +17,6 @@ from nalar.controllers.local_state import (
     HandBack,
     LaneLost,
     Left,
-    LocalState,
     Rejoined,
     Resume,
     Returned,
@@ -25,6 +24,7 @@ from nalar.controllers.local_state import (
     Start,
     Ticked,
 )
+from nalar.controllers.local_state import LocalState
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 
 

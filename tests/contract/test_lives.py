@@ -1,0 +1,106 @@
+"""What becomes of calls when workers come, go and die, whichever broker carries them."""
+
+import asyncio
+
+import pytest
+
+import nalar
+from nalar.errors import Expired
+from tests.clusters import Cluster, kill, until
+from tests.contract.served import GATES, RUNS, CallsCounter, add, gated, two_steps
+
+
+async def test_a_call_made_before_any_worker_lives_is_served_by_the_first(
+    cluster: Cluster,
+) -> None:
+    await cluster.client()
+    future = add(20, 22)
+    await cluster.worker("calls_add")
+    assert await future == 42
+
+
+async def test_workers_that_join_share_the_slots_and_lose_nothing(cluster: Cluster) -> None:
+    first = await cluster.worker("CallsCounter")
+    await cluster.client()
+    sessions = [CallsCounter.options(session=f"s{n}") for n in range(32)]
+    await nalar.gather(*(session.push(0) for session in sessions))
+    second = await cluster.worker("CallsCounter")
+    assert first.worker is not None
+    assert second.worker is not None
+    for worker in (first.worker, second.worker):
+        await until(lambda owned=worker._membership._own: len(owned) == 8)
+    counts = await nalar.gather(*(session.push(1) for session in sessions))
+    assert counts == [2] * 32
+    assert first.worker.describe()["finished"] != 32
+    assert second.worker.describe()["finished"] != 0
+
+
+async def test_the_calls_of_a_dead_worker_take_effect_once_elsewhere(cluster: Cluster) -> None:
+    RUNS.clear()
+    GATES["dead"] = asyncio.Event()
+    first = await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    assert await session.push(1) == 1
+    future = session.push_when_open("dead", 2)
+    later = session.push(3)
+    await until(lambda: RUNS.get("dead") == 1)
+    await kill(first)
+    GATES["dead"].set()
+    await cluster.worker("CallsCounter")
+    assert await future == 2
+    assert await later == 3
+    assert RUNS["dead"] == 2
+    assert await session.look() == [1, 2, 3]
+
+
+async def test_a_resumed_workflow_does_not_run_its_finished_children_again(
+    cluster: Cluster,
+) -> None:
+    RUNS.clear()
+    GATES["w-1"], GATES["w-2"] = asyncio.Event(), asyncio.Event()
+    await cluster.client()
+    tools = await cluster.worker("calls_gated")
+    first = await cluster.worker("calls_two_steps")
+    future = two_steps("w")
+    GATES["w-1"].set()
+    await until(lambda: RUNS.get("w-2") == 1)
+    await kill(first)
+    await cluster.worker("calls_two_steps")
+    await asyncio.sleep(0)
+    GATES["w-2"].set()
+    assert await future == "w-1w-2"
+    assert RUNS == {"w-1": 1, "w-2": 1}
+    assert tools.worker is not None
+
+
+async def test_a_call_whose_deadline_passes_in_the_queue_expires(cluster: Cluster) -> None:
+    RUNS.clear()
+    GATES["slow"] = asyncio.Event()
+    await cluster.worker("calls_gated", "calls_add", concurrency=1)
+    await cluster.client()
+    blocking = gated("slow")
+    await until(lambda: RUNS.get("slow") == 1)
+    with pytest.raises(Expired):
+        await add.options(deadline_s=0.2)(1)
+    GATES["slow"].set()
+    assert await blocking == "slow"
+
+
+async def test_draining_finishes_what_runs_and_gives_back_the_rest(cluster: Cluster) -> None:
+    RUNS.clear()
+    for name in ("first", "second"):
+        GATES[name] = asyncio.Event()
+    worker = await cluster.worker("calls_gated", concurrency=1)
+    await cluster.client()
+    first, second = gated("first"), gated("second")
+    await until(lambda: RUNS.get("first") == 1)
+    draining = asyncio.get_running_loop().create_task(worker.drain(10))
+    await asyncio.sleep(0)
+    GATES["first"].set()
+    GATES["second"].set()
+    assert await draining == 0
+    assert await first == "first"
+    await cluster.worker("calls_gated")
+    assert await second == "second"
+    assert RUNS == {"first": 1, "second": 1}

@@ -1,0 +1,88 @@
+"""What calls that share state may rely on, whichever broker carries them."""
+
+import asyncio
+
+import pytest
+
+import nalar
+from nalar.errors import AgentError, Cancelled, InvalidResult, ReentrantCall
+from tests.clusters import Cluster, until
+from tests.contract.served import GATES, RUNS, CallsCounter
+
+
+async def test_a_session_sees_every_call_once_and_in_its_callers_order(cluster: Cluster) -> None:
+    await cluster.worker("CallsCounter")
+    client = await cluster.client()
+    session = CallsCounter.options(session="ann")
+    assert await nalar.gather(*(session.push(x) for x in range(20))) == list(range(1, 21))
+    assert await session.look() == list(range(20))
+    assert await CallsCounter.options(session="bob").look() == []
+    view = await client.session("CallsCounter", "ann")
+    assert view.state == {"seen": list(range(20)), "named": {"all": list(range(20))}}
+
+
+async def test_a_session_name_may_be_any_text(cluster: Cluster) -> None:
+    await cluster.worker("CallsCounter")
+    client = await cluster.client()
+    for name in ("ann@example.org", "a.b.*.>", "naïve ünicode", "x" * 100):
+        assert await CallsCounter.options(session=name).push(1) == 1
+        assert (await client.session("CallsCounter", name)).state["seen"] == [1]
+    assert ("CallsCounter", "a.b.*.>") in await client.sessions()
+
+
+async def test_a_call_that_raises_leaves_no_trace_in_its_session(cluster: Cluster) -> None:
+    await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    await session.push(1)
+    with pytest.raises(AgentError, match="after the change"):
+        await session.push_then_fail(2)
+    assert await session.look() == [1]
+    assert await session.push(3) == 2
+
+
+async def test_a_read_only_method_that_changes_state_is_refused(cluster: Cluster) -> None:
+    await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    with pytest.raises(InvalidResult, match="read_only"):
+        await session.cheat()
+    assert await session.look() == []
+
+
+async def test_state_outlives_the_worker(cluster: Cluster) -> None:
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    first = await cluster.worker("CallsCounter", snapshot_every=3)
+    for x in range(5):
+        await session.push(x)
+    await first.drain(1)
+    await cluster.worker("CallsCounter")
+    assert await session.look() == [0, 1, 2, 3, 4]
+    assert await session.push(5) == 6
+
+
+async def test_a_call_into_a_session_that_its_chain_holds_is_refused(cluster: Cluster) -> None:
+    await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    with pytest.raises(ReentrantCall, match="CallsCounter/s > CallsCounter/s"):
+        await session.again()
+    await session.push(7)
+    assert await session.look_from_inside() == [7]
+
+
+async def test_a_cancelled_call_ends_as_cancelled_and_changes_nothing(cluster: Cluster) -> None:
+    RUNS.clear()
+    GATES["cancel"] = asyncio.Event()
+    await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    future = session.push_when_open("cancel", 1)
+    await until(lambda: RUNS.get("cancel") == 1)
+    assert future.cancel()
+    with pytest.raises(Cancelled):
+        await future
+    GATES["cancel"].set()
+    assert await session.look() == []
+    assert not future.cancel()
