@@ -32,9 +32,6 @@ TOKEN_MAX_BYTES = 120
 #: Stands where a read-only record has no session.
 NO_SESSION = SessionId("_")
 
-_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_BASE32 = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _CROCKFORD)
-
 
 def encode_token(text: str) -> str:
     """Return `text` as one subject token: as it is when plain, else "=" and base64url.
@@ -70,42 +67,33 @@ def is_wire_token(token: str) -> bool:
     return _WIRE_TOKEN.fullmatch(token) is not None
 
 
-def _base32(raw: bytes) -> str:
-    return base64.b32encode(raw).decode().rstrip("=").translate(_BASE32)
-
-
 def new_root(now_ms: int, entropy: bytes) -> RootId:
-    """Return the id of a new request: 48 bits of milliseconds, 80 bits of `entropy`.
+    """Return the id of a new request: 48 bits of milliseconds, 80 bits of `entropy`, in hex.
 
     Sorts by time as text. `entropy` must hold ten unpredictable bytes: an id that can be
     guessed lets another submitter take its place.
     """
     if len(entropy) != 10:  # noqa: PLR2004 -- 80 bits
         raise ValueError("entropy must be ten bytes")
-    value = (now_ms << 80) | int.from_bytes(entropy)
-    digits = [_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5)]
-    return RootId("".join(digits))
+    return RootId(f"{now_ms:012x}{entropy.hex()}")
 
 
 def new_name(prefix: str, entropy: bytes) -> str:
-    """Return the id of a process: `prefix` and `entropy` in base 32."""
-    return prefix + _base32(entropy)
+    """Return the id of a process: `prefix` and `entropy` in hex."""
+    return prefix + entropy.hex()
 
 
 def child_id(parent: str, target: str, arguments: bytes, occurrence: int | str) -> FutureId:
     """Return the content-addressed id of a call made by `parent`.
 
-    `arguments` is the canonical text of the bound arguments (`nalar.values.canonical`);
+    `arguments` is the canonical text of the bound arguments (`nalar.wire.canonical`);
     `occurrence` numbers identical calls under one parent, or is the name the caller gave the
     call (`key=`). Independent of the order in which concurrent code happens to run. Golden
     vectors: docs/protocol.md.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (parent, target, repr(occurrence)):
-        digest.update(part.encode())
-        digest.update(b"\0")
-    digest.update(arguments)
-    return FutureId(_base32(digest.digest()))
+    which = f"={occurrence}" if isinstance(occurrence, str) else f"#{occurrence}"
+    named = f"{parent}\0{target}\0{which}\0".encode()
+    return FutureId(hashlib.blake2b(named + arguments, digest_size=16).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

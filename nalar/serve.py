@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from nalar.agents.registry import REGISTRY
+from nalar.agents.registry import REGISTRY, torn
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.backend import Backend
 from nalar.client import Client, SyncClient
@@ -23,6 +23,7 @@ from nalar.context import (
 from nalar.errors import UsageError
 from nalar.futures import Future
 from nalar.host import Host
+from nalar.ids import AgentName
 from nalar.loops import LoopThread, new_loop
 from nalar.settings import Settings, from_environment
 from nalar.sim.virtual_time import LoopClock, VirtualTimeLoop
@@ -111,7 +112,7 @@ class LocalRuntime:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._served: set[str] = set()
+        self._served: dict[AgentName, AgentSpec] = {}
         host.calls.runtime = self
 
     def call(
@@ -121,14 +122,20 @@ class LocalRuntime:
         kwargs: dict[str, Any],
         options: CallOptions = DEFAULT_OPTIONS,
     ) -> Future[Any]:
-        """Serve the agent when it is called for the first time, and make the call."""
+        """Serve the agent when it is called for the first time, and make the call.
+
+        Raises UsageError when another agent is served here under the same name.
+        """
+        owner = REGISTRY.owner(spec)
+        served = self._served.get(spec.agent)
+        if served is owner:
+            return self._host.calls.call(spec, args, kwargs, options)
+        if served is not None and REGISTRY.stands(served):
+            raise torn(served, owner)
         future = self._host.calls.call(spec, args, kwargs, options)
-        if spec.agent not in self._served:
-            self._served.add(spec.agent)
-            serving = asyncio.run_coroutine_threadsafe(
-                self._host.serve([REGISTRY.get(spec.agent)]), self._loop
-            )
-            serving.add_done_callback(lambda done: _pass_on(done, future))
+        self._served[spec.agent] = owner
+        serving = asyncio.run_coroutine_threadsafe(self._host.serve([owner]), self._loop)
+        serving.add_done_callback(lambda done: _pass_on(done, future))
         return future
 
 

@@ -5,7 +5,7 @@ Never raises what the agent raised: that is an outcome too. Knows no queue and n
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from nalar.agents.spec import MethodSpec
 from nalar.context import Call, enter, entered
-from nalar.errors import ArgumentError, CallError, InvalidResult, NalarError
+from nalar.errors import CallError, NalarError
 from nalar.ids import Ref
 from nalar.messages import ErrorInfo, Status
 
@@ -61,10 +61,6 @@ class Executor:
                 args = (self_, *args)
             value = await self._call(spec, args, kwargs, call)
             return Outcome("succeeded", spec.signature.dump_result(value))
-        except (ArgumentError, InvalidResult) as error:
-            return Outcome("failed", error=describe_error(error, call.path))
-        except TimeoutError as error:
-            return Outcome("failed", error=describe_error(error, call.path))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -72,7 +68,7 @@ class Executor:
             # The agent's own code raised or passed on a cancellation that nobody asked us for.
             error = RuntimeError("the agent's code raised CancelledError")
             return Outcome("failed", error=describe_error(error, call.path))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever the agent raises
+        except BaseException as error:  # noqa: BLE001 -- whatever the agent raises, SystemExit too
             return Outcome("failed", error=describe_error(error, call.path))
 
     async def _call(
@@ -88,14 +84,24 @@ class Executor:
     ) -> Awaitable[Any]:
         if spec.is_async:
             enter(call)
-            return spec.fn(*args, **kwargs)
+            made = spec.fn(*args, **kwargs)
+            return _collected(made) if spec.is_generator else made
+        fn = _listing(spec.fn) if spec.is_generator else spec.fn
         run = entered(call).run
         loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._threads, lambda: run(spec.fn, *args, **kwargs))
+        return loop.run_in_executor(self._threads, lambda: run(fn, *args, **kwargs))
 
     def close(self) -> None:
         """Let idle threads go; code that still runs in one is left alone."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _collected(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
+
+
+def _listing(fn: Callable[..., Iterator[Any]]) -> Callable[..., list[Any]]:
+    return lambda *args, **kwargs: list(fn(*args, **kwargs))
 
 
 def describe_error(error: BaseException, path: str) -> ErrorInfo:
@@ -103,7 +109,7 @@ def describe_error(error: BaseException, path: str) -> ErrorInfo:
     if isinstance(error, CallError):
         # A call that this one waited for failed: its own path and traceback say more.
         return ErrorInfo(
-            code=error.code if error.code != "agent" else "agent",
+            code=error.code,
             type_name=getattr(error, "type_name", type(error).__name__),
             message=_clip(str(error.args[0]) if error.args else "", _MESSAGE_MAX),
             traceback=_clip(getattr(error, "remote_traceback", ""), _TRACEBACK_MAX),

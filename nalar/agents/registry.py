@@ -57,6 +57,10 @@ class Registry:
                 return spec
         return self.get(method.agent)
 
+    def stands(self, spec: AgentSpec) -> bool:
+        """Say whether `spec` is declared, and has not been renewed since."""
+        return any(spec is known for known in self._specs.get(spec.name, []))
+
     def method(self, target: str) -> MethodSpec:
         """Return the method that `Agent.method`, or a tool's name, stands for."""
         agent, _, name = target.partition(".")

@@ -106,6 +106,7 @@ class MethodSpec:
     #: Whether the agent has session state; fences this call unless it is read-only.
     stateful: bool = False
     is_async: bool = False
+    #: Its result is the list of what it yields.
     is_generator: bool = False
     options: MethodOptions = MethodOptions()
     doc: str = field(default="", repr=False)
@@ -171,7 +172,7 @@ class MethodSpec:
             fn=fn,
             signature=Signature.of(fn, label, method=is_agent),
             stateful=stateful,
-            is_async=inspect.iscoroutinefunction(fn),
+            is_async=inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn),
             is_generator=inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn),
             options=options,
             doc=inspect.getdoc(fn) or "",
@@ -250,6 +251,11 @@ class AgentSpec:
     def place(self) -> str:
         """Where it was declared, for people."""
         return f"{self.file}:{self.line} ({self.qualname})" if self.file else self.qualname
+
+    def check(self) -> None:
+        """Raise UsageError for what would fail at the first call: before it is served."""
+        for method in self.methods.values():
+            method.signature.check()
 
     def make(self) -> object | None:
         """Return a fresh instance to run methods on; None for a tool or workflow."""

@@ -92,9 +92,11 @@ class Runner:
             )
         started = self._clock.now_s()
         outcome = await self._execute(held, fields)
-        if fields is not None and outcome.error is None and fields.delta() is not None:
-            why = InvalidResult(f"{held.spec.target} changed its session, but it is read_only")
-            outcome = Outcome("failed", error=describe_error(why, held.invocation.path))
+        if fields is not None:
+            outcome, delta = _change(outcome, fields, held.invocation.path)
+            if delta is not None:
+                why = InvalidResult(f"{held.spec.target} changed its session, but it is read_only")
+                outcome = Outcome("failed", error=describe_error(why, held.invocation.path))
         await self._commit(held, outcome, None, None, started)
 
     async def _run_fenced(self, held: Held) -> None:

@@ -100,7 +100,12 @@ class Worker:
     # Life.
 
     async def serve(self, agents: Sequence[AgentSpec]) -> None:
-        """Begin to serve `agents`; may be called again with others."""
+        """Begin to serve `agents`; may be called again with others.
+
+        Raises UsageError for a signature that cannot be served.
+        """
+        for agent in agents:
+            agent.check()
         for agent in agents:
             self._intake.agents[agent.name] = agent
             slots = self._settings.slots if agent.stateful else 0
