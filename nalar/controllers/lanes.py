@@ -1,14 +1,17 @@
 """How many messages a worker asks for, and from which lane. Pure.
 
 A worker's capacity is its execution slots plus a window for prefetching; what is held and what
-is asked for share it. Every lane keeps one ask open so that work is heard of; the rest goes to
-the highest lane that has a backlog, and one ask in eight to the lowest, so that none starves.
+is asked for share it. Every lane keeps one ask open so that work is heard of, a private lane a few,
+since nobody else could take what comes of them; the rest goes to the highest lane that has a
+backlog, and one ask in eight to the lowest, so that none starves.
 """
 
 from dataclasses import dataclass
 
 #: One ask in this many goes to the lowest lane that has work (DESIGN.md, section 3).
 LOWEST_EVERY = 8
+#: Asks that a private lane keeps open: one for each call would be a message to the server for each.
+PRIVATE_ASKS = 8
 
 
 @dataclass(slots=True)
@@ -16,6 +19,8 @@ class _Lane:
     name: str
     #: Higher is served first.
     rank: int
+    #: Asks to keep open while nothing is known to wait.
+    listening: int
     #: Asked for and not yet delivered or lapsed.
     asked: int = 0
     #: What the server said was still waiting when it last delivered.
@@ -38,16 +43,23 @@ class Credits:
         #: Freed credits are spent together: an ask is a message to the server.
         self._batch = max(1, capacity // 4)
         self._lanes: dict[str, _Lane] = {}
+        #: Lanes with too few asks open.
+        self._hungry: dict[str, _Lane] = {}
         self._asked = 0
         self._asks = 0
         self._turn = 0
 
-    def open(self, lane: str, rank: int) -> None:
-        """Serve `lane` from now on; lanes of one rank take turns."""
-        self._lanes[lane] = _Lane(lane, rank)
+    def open(self, lane: str, rank: int, *, private: bool = False) -> None:
+        """Serve `lane` from now on; lanes of one rank take turns.
+
+        A `private` lane is served by this worker alone.
+        """
+        listening = max(1, min(PRIVATE_ASKS, self._capacity // PRIVATE_ASKS)) if private else 1
+        self._lanes[lane] = self._hungry[lane] = _Lane(lane, rank, listening)
 
     def close(self, lane: str) -> None:
         """Ask nothing more of `lane`."""
+        self._hungry.pop(lane, None)
         gone = self._lanes.pop(lane, None)
         if gone is not None:
             self._asked -= gone.asked
@@ -65,13 +77,16 @@ class Credits:
             spent = min(count, known.asked)
             known.asked -= spent
             self._asked -= spent
+            if known.asked <= known.listening // 2:
+                self._hungry[lane] = known
 
     def asks(self, load: int) -> list[Ask]:
         """Return what to ask for now that `load` calls run or could run."""
         if load >= self._capacity:
             return []
-        wanted = [self._ask(lane, 1) for lane in self._lanes.values() if not lane.asked]
-        # An idle lane's one ask is not charged: it only listens.
+        hungry, self._hungry = self._hungry, {}
+        wanted = [self._ask(lane, lane.listening - lane.asked) for lane in hungry.values()]
+        # An idle lane's asks are not charged: they only listen.
         spare = self._capacity - load - self._asked
         if spare >= self._batch and (lane := self._next()) is not None:
             wanted.append(self._ask(lane, spare))

@@ -160,14 +160,14 @@ class Worker:
 
     # Lanes.
 
-    async def _open(self, agent: AgentName, lane: str, rank: int) -> None:
+    async def _open(self, agent: AgentName, lane: str, rank: int, *, private: bool = False) -> None:
         name = f"{agent}/{lane}"
         if name in self._inboxes:
             return
         self._inboxes[name] = await self._backend.queue.open(
             agent, lane, partial(self._deliver, name), partial(self._lapsed, name)
         )
-        self._credits.open(name, rank)
+        self._credits.open(name, rank, private=private)
         self._ask()
 
     async def _close(self, name: str) -> None:
@@ -177,7 +177,7 @@ class Worker:
             await inbox.close()
 
     async def _slot_gained(self, agent: AgentName, slot: int) -> None:
-        await self._open(agent, slot_lane(slot), rank=1)
+        await self._open(agent, slot_lane(slot), rank=1, private=True)
 
     async def _slot_released(self, agent: AgentName, slot: int) -> None:
         await self._slot_lost(agent, slot)

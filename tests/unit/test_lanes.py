@@ -19,6 +19,23 @@ def test_every_idle_lane_is_listened_to_with_one_ask() -> None:
     assert given.asks(load=0) == []
 
 
+def test_a_private_lane_is_listened_to_with_a_few_asks_renewed_at_half() -> None:
+    given = Credits(64)
+    given.open("slot", 1, private=True)
+    assert given.asks(load=0) == [Ask("slot", 8)]
+    for _ in range(3):
+        given.delivered("slot", backlog=0)
+        assert given.asks(load=3) == []
+    given.delivered("slot", backlog=0)
+    assert given.asks(load=4) == [Ask("slot", 4)]
+
+
+def test_a_private_lane_of_a_small_worker_is_listened_to_with_one_ask() -> None:
+    given = Credits(3)
+    given.open("slot", 1, private=True)
+    assert given.asks(load=0) == [Ask("slot", 1)]
+
+
 def test_spare_credits_go_to_the_highest_lane_with_a_backlog() -> None:
     given = opened(16, high=2, normal=1, low=0)
     given.asks(load=0)

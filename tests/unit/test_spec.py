@@ -61,9 +61,13 @@ def test_generators_and_coroutines_are_told_apart() -> None:
     async def pages() -> Any:
         yield 1
 
+    def lines() -> Any:
+        yield 1
+
     async def page() -> None: ...
 
-    assert (make_method(pages).is_generator, make_method(pages).is_async) == (True, False)
+    assert (make_method(pages).is_generator, make_method(pages).is_async) == (True, True)
+    assert (make_method(lines).is_generator, make_method(lines).is_async) == (True, False)
     assert (make_method(page).is_generator, make_method(page).is_async) == (False, True)
 
 
