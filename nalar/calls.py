@@ -20,8 +20,8 @@ from nalar.bus.codec import decode_record
 from nalar.cancel import commit_cancelled
 from nalar.clock import Clock
 from nalar.context import DEFAULT_OPTIONS, CallOptions, Runtime, current_call
-from nalar.draft import address, begin, draft, inherit, lane_of
-from nalar.errors import NalarError, ValueTooLarge, call_error
+from nalar.draft import ANYONE, address, begin, draft, inherit, keyed, lane_of, repeats
+from nalar.errors import NalarError, UsageError, ValueTooLarge, call_error
 from nalar.futures import Future
 from nalar.ids import FutureId, Ref, new_name, new_root
 from nalar.lineage import Lineage
@@ -87,8 +87,8 @@ class Calls:
     ) -> Future[Any]:
         """Publish one call and return its future at once.
 
-        Raises ArgumentError, ReentrantCall, InvalidToken or ValueTooLarge before anything is
-        published.
+        Raises ArgumentError, ReentrantCall, InvalidToken, UsageError or ValueTooLarge before
+        anything is published.
         """
         bound = spec.signature.bind(args, kwargs)
         self._check_size(spec, bound)
@@ -96,14 +96,19 @@ class Calls:
         family = self._families.get(caller.ref.future) if caller is not None else None
         now_s = self._clock.now_s()
         if caller is None or family is None:
-            family = self._own
-            root = new_root(int(now_s * 1000), os.urandom(10))
+            family, parent = self._own, self._own.lineage.parent
+            root = keyed(spec, options)
+            if root is not None:
+                parent = ANYONE
+            else:
+                root = new_root(int(now_s * 1000), os.urandom(10))
             name = FutureId(root)
             heritage = begin(root, options, now_s=now_s, deadline_s=self._settings.deadline_s)
         else:
+            parent = family.lineage.parent
             name = family.lineage.name(spec.target, bound.canonical, options.key)
             heritage = inherit(caller, options, now_s=now_s)
-        future: Future[Any] = Future(address(spec, heritage, family.lineage.parent, name))
+        future: Future[Any] = Future(address(spec, heritage, parent, name))
         recorded = family.lineage.recorded.get(name)
         if recorded is not None:
             self._run(partial(self._settle, spec, future, recorded))
@@ -157,7 +162,11 @@ class Calls:
         self, spec: MethodSpec, future: Future[Any], invocation: Invocation, family: Family
     ) -> None:
         family.cover(self._results)
-        self._results.expect(invocation.ref, partial(self._settle, spec, future), covered=True)
+        own = invocation.ref.parent == family.lineage.parent
+        settle = partial(self._settle, spec, future)
+        if not own:
+            settle = partial(self._settle_repeated, settle, future, invocation)
+        self._results.expect(invocation.ref, settle, covered=own)
         future.on_cancel(partial(self._cancel, future, invocation))
         text = invocation.arguments.text
         stored: asyncio.Future[None]
@@ -203,6 +212,24 @@ class Calls:
             resolve(spec, future, record, entry.revision)
         except NalarError as error:
             future.fail(error, revision=entry.revision)
+
+    def _settle_repeated(
+        self,
+        settle: Callable[[LedgerEntry], None],
+        future: Future[Any],
+        invocation: Invocation,
+        entry: LedgerEntry,
+    ) -> None:
+        """Settle a request with an idempotency key, unless the key stands for another one."""
+        try:
+            same = repeats(decode_record(entry.ref, entry.body), invocation)
+        except NalarError:
+            same = True  # Settling says what is wrong with the record.
+        if same:
+            settle(entry)
+        else:
+            told = f"this idempotency_key was used for {invocation.target} with other arguments"
+            future.fail(UsageError(told), revision=entry.revision)
 
     async def _settle_blob(
         self, spec: MethodSpec | None, future: Future[Any], entry: LedgerEntry, record: Record

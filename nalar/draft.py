@@ -12,10 +12,21 @@ from nalar.bus.subjects import lane_for_priority, slot_lane, slot_of
 from nalar.context import Call, CallOptions
 from nalar.errors import ReentrantCall, UsageError
 from nalar.futures import Future
-from nalar.ids import NO_SESSION, FutureId, Ref, RootId, SessionId, encode_token
+from nalar.ids import (
+    NO_SESSION,
+    FutureId,
+    Ref,
+    RootId,
+    SessionId,
+    encode_token,
+    keyed_root,
+)
 from nalar.lineage import Lineage
-from nalar.messages import Invocation, Payload
+from nalar.messages import Invocation, Payload, Record
 from nalar.values import Bound
+
+#: The parent in the refs of requests with an idempotency key: whoever repeats one, repeats it.
+ANYONE = "anyone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +54,23 @@ def begin(root: RootId, options: CallOptions, *, now_s: float, deadline_s: float
     )
 
 
+def keyed(spec: MethodSpec, options: CallOptions) -> RootId | None:
+    """Return the id of a request with an idempotency key; None for one without."""
+    if options.idempotency_key is None:
+        return None
+    return keyed_root(options.tenant or "", spec.target, options.idempotency_key)
+
+
 def inherit(caller: Call, options: CallOptions, *, now_s: float) -> Heritage:
-    """Return the heritage of a call made by `caller`; a deadline can only shrink."""
+    """Return the heritage of a call made by `caller`; a deadline can only shrink.
+
+    Raises UsageError for an idempotency key: a caller that runs again repeats its calls anyway.
+    """
+    if options.idempotency_key is not None:
+        raise UsageError(
+            "idempotency_key is for requests from outside; a call made by an agent is never "
+            "repeated under one request, and key=... names it among identical ones"
+        )
     deadline = caller.deadline
     if options.deadline_s is not None:
         deadline = min(deadline, now_s + options.deadline_s)
@@ -116,8 +142,19 @@ def draft(
         holds=heritage.holds,
         path=f"{heritage.path} > {spec.label}" if heritage.path else spec.label,
         traceparent=heritage.traceparent,
-        resent=lineage.resumed,
+        resent=lineage.resumed or ref.parent == ANYONE,
     )
+
+
+def repeats(record: Record, invocation: Invocation) -> bool:
+    """Say whether the request that `record` ended had the arguments of `invocation`.
+
+    Arguments that are still futures, or are kept as blobs, are taken to be the same.
+    """
+    theirs, ours = record.arguments, invocation.arguments
+    if invocation.dependencies or record.dependencies:
+        return True
+    return theirs.text is None or ours.text is None or theirs.text == ours.text
 
 
 def lane_of(invocation: Invocation, *, stateful: bool, slots: int) -> str:

@@ -78,6 +78,12 @@ def new_root(now_ms: int, entropy: bytes) -> RootId:
     return RootId(f"{now_ms:012x}{entropy.hex()}")
 
 
+def keyed_root(tenant: str, target: str, key: str) -> RootId:
+    """Return the id of the request that `tenant` names `key`: the same whoever makes it again."""
+    named = f"{tenant}\0{target}\0{key}".encode()
+    return RootId(hashlib.blake2b(named, digest_size=16, person=b"nalar request").hexdigest())
+
+
 def new_name(prefix: str, entropy: bytes) -> str:
     """Return the id of a process: `prefix` and `entropy` in hex."""
     return prefix + entropy.hex()

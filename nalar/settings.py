@@ -1,6 +1,7 @@
 """Every knob, with its unit, default and reason. The environment is read by `from_environment`."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -62,8 +63,8 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value: object = getattr(self, field.name)
-            if isinstance(value, int | float) and value <= 0:
-                raise UsageError(f"setting {field.name} must be above zero, not {value!r}")
+            if isinstance(value, int | float) and not 0 < value < math.inf:
+                raise UsageError(f"setting {field.name} must be a number above 0, not {value!r}")
 
 
 #: The names that the `nats` tool knows, then our own prefix for everything.

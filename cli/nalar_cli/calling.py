@@ -9,6 +9,7 @@ from nalar_cli.arguments import Arguments, Target, given, parse_target
 from nalar_cli.options import (
     Creds,
     Json,
+    Key,
     Priority,
     Server,
     Session,
@@ -51,12 +52,13 @@ def call(  # noqa: PLR0913, PLR0917 -- each is an option
     session: Session = None,
     tenant: Tenant = None,
     priority: Priority = None,
+    key: Key = None,
     timeout: Timeout = None,
     server: Server = None,
     creds: Creds = None,
 ) -> None:
     """Call what is served, wait, and print the result as JSON."""
-    options = call_options(session=session, tenant=tenant, priority=priority)
+    options = call_options(session=session, tenant=tenant, priority=priority, key=key)
     told, what = given(arguments), parse_target(target)
     stub, name = stub_of(what, told)
 
@@ -74,11 +76,12 @@ def submit(  # noqa: PLR0913, PLR0917 -- each is an option
     session: Session = None,
     tenant: Tenant = None,
     priority: Priority = None,
+    key: Key = None,
     server: Server = None,
     creds: Creds = None,
 ) -> None:
     """Make a request and print its run id, for `nalar result`."""
-    options = call_options(session=session, tenant=tenant, priority=priority)
+    options = call_options(session=session, tenant=tenant, priority=priority, key=key)
     told, what = given(arguments), parse_target(target)
     stub, name = stub_of(what, told)
 
@@ -107,13 +110,18 @@ def result(
 
 
 def call_options(
-    *, session: str | None, tenant: str | None, priority: int | None = None
+    *,
+    session: str | None,
+    tenant: str | None,
+    priority: int | None = None,
+    key: str | None = None,
 ) -> "CallOptions":
     """Return what a call carries; raises UsageError for what it cannot."""
     from nalar.agents.stub import changed
     from nalar.context import DEFAULT_OPTIONS
 
-    return changed(DEFAULT_OPTIONS, {"session": session, "tenant": tenant, "priority": priority})
+    given = {"session": session, "tenant": tenant, "priority": priority, "idempotency_key": key}
+    return changed(DEFAULT_OPTIONS, given)
 
 
 def stub_of(target: Target, told: Arguments) -> "tuple[Stub[..., Any] | None, str]":

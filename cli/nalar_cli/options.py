@@ -49,6 +49,14 @@ Tenant = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="On
 Priority = Annotated[
     int | None, typer.Option("--priority", metavar="N", help="Higher runs sooner; 0 is normal.")
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Names the request: made again with the same key, it is the same one.",
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="SECONDS", help="Wait no longer than this for the result."),

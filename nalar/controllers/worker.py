@@ -42,7 +42,7 @@ from nalar.controllers.local_events import (
 from nalar.controllers.local_state import LocalState
 from nalar.controllers.membership import Membership, SlotHandlers
 from nalar.controllers.run import Runner, dependency_failed, expired
-from nalar.errors import NalarError
+from nalar.errors import NalarError, UsageError
 from nalar.ids import AgentName, WorkerId
 from nalar.results import Results
 from nalar.settings import Settings
@@ -102,7 +102,8 @@ class Worker:
     async def serve(self, agents: Sequence[AgentSpec]) -> None:
         """Begin to serve `agents`; may be called again with others.
 
-        Raises UsageError for a signature that cannot be served.
+        Raises UsageError for a signature that cannot be served, and when sessions of an agent
+        have been spread over another number of slots.
         """
         for agent in agents:
             agent.check()
@@ -110,11 +111,23 @@ class Worker:
             self._intake.agents[agent.name] = agent
             slots = self._settings.slots if agent.stateful else 0
             await self._backend.queue.ensure(agent.name, slots=slots)
-            description = orjson.dumps(describe_agent(agent))
-            await self._backend.control.put(f"{AGENTS}.{agent.name}", description)
+            await self._register(agent, slots)
             for rank, lane in enumerate(reversed(SHARED_LANES)):
                 await self._open(agent.name, lane, rank)
         await self._membership.join(agents)
+
+    async def _register(self, agent: AgentSpec, slots: int) -> None:
+        key = f"{AGENTS}.{agent.name}"
+        entry = await self._backend.control.get(key)
+        known = orjson.loads(entry.value) if entry is not None and entry.value else {}
+        before = known.get("slots", slots)
+        if slots and before and before != slots:
+            raise UsageError(
+                f"the sessions of {agent.name} are spread over {before} slots, and this worker "
+                f"would look for them in {slots}: set slots to {before} (NALAR_SET_SLOTS={before})"
+            )
+        description = describe_agent(agent) | {"slots": slots}
+        await self._backend.control.put(key, orjson.dumps(description))
 
     async def run(self) -> None:
         """Keep leases and deadlines, until cancelled."""

@@ -119,6 +119,11 @@ async def two_steps(name: str) -> str:
     return first + second
 
 
+@nalar.workflow(name="calls_keyed")
+async def keyed() -> int:
+    return await add.options(idempotency_key="k")(1)
+
+
 class CallsCounter(nalar.Agent, stateful=True):
     seen: nalar.ManagedList[int]
     named: nalar.ManagedDict[str, list[int]]
@@ -161,5 +166,5 @@ class CallsCounter(nalar.Agent, stateful=True):
 
 ALL = ["CallsCounter", *(f"calls_{name}" for name in (
     "add", "double", "total", "echo", "text", "fail", "exit", "lie", "gated", "deep", "deep_sync",
-    "diamond", "plain", "failing", "two_steps",
+    "keyed", "diamond", "plain", "failing", "two_steps",
 ))]  # fmt: skip

@@ -16,11 +16,14 @@ from nalar.errors import (
     FutureMisuse,
     InvalidResult,
     UnknownTarget,
+    UsageError,
     ValueTooLarge,
 )
 from tests.clusters import Cluster, until
 from tests.contract.served import (
     ALL,
+    GATES,
+    RUNS,
     Box,
     Colour,
     Shape,
@@ -32,6 +35,8 @@ from tests.contract.served import (
     echo,
     fail,
     failing,
+    gated,
+    keyed,
     leave,
     lie,
     plain,
@@ -201,3 +206,28 @@ async def test_submitted_runs_are_found_again_by_another_client(cluster: Cluster
     assert await (await other.future(run)) == 3
     with pytest.raises(UnknownTarget, match="no run"):
         await other.future("nonsense")
+
+
+async def test_a_request_repeated_under_its_idempotency_key_runs_once(cluster: Cluster) -> None:
+    RUNS.clear()
+    GATES["keyed"] = asyncio.Event()
+    await cluster.worker("calls_gated")
+    await cluster.client()
+    first = gated.options(idempotency_key="k")("keyed")
+    await until(lambda: RUNS.get("keyed") == 1)
+    await cluster.client()
+    second = gated.options(idempotency_key="k")("keyed")
+    GATES["keyed"].set()
+    assert [await first, await second] == ["keyed", "keyed"]
+    await cluster.client()
+    assert await gated.options(idempotency_key="k")("keyed") == "keyed"
+    with pytest.raises(UsageError, match="other arguments"):
+        await gated.options(idempotency_key="k")("else")
+    assert RUNS == {"keyed": 1}
+
+
+async def test_an_idempotency_key_is_for_requests(cluster: Cluster) -> None:
+    await cluster.worker("calls_keyed")
+    await cluster.client()
+    with pytest.raises(AgentError, match="idempotency_key is for requests"):
+        await keyed()

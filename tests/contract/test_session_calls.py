@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import nalar
-from nalar.errors import AgentError, Cancelled, InvalidResult, ReentrantCall
+from nalar.errors import AgentError, Cancelled, InvalidResult, ReentrantCall, UsageError
 from tests.clusters import Cluster, until
 from tests.contract.served import GATES, RUNS, CallsCounter
 
@@ -86,3 +86,10 @@ async def test_a_cancelled_call_ends_as_cancelled_and_changes_nothing(cluster: C
     GATES["cancel"].set()
     assert await session.look() == []
     assert not future.cancel()
+
+
+async def test_a_worker_with_another_number_of_slots_is_refused(cluster: Cluster) -> None:
+    await cluster.worker("CallsCounter")
+    with pytest.raises(UsageError, match=r"16 slots.*NALAR_SET_SLOTS=16"):
+        await cluster.worker("CallsCounter", slots=8)
+    await cluster.worker("CallsCounter", slots=16)

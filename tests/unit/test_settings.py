@@ -29,7 +29,15 @@ def test_a_name_that_is_no_setting_is_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("LEASE_S", "soon"), ("SLOTS", "1.5"), ("SLOTS", "0"), ("LEASE_S", "-1")]
+    ("name", "text"),
+    [
+        ("LEASE_S", "soon"),
+        ("SLOTS", "1.5"),
+        ("SLOTS", "0"),
+        ("LEASE_S", "-1"),
+        ("GRACE_S", "nan"),
+        ("LEASE_S", "inf"),
+    ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(UsageError, match=f"(?i){name}"):
