@@ -1,10 +1,26 @@
 """One broker, seen through its ports: what a client or worker is built upon."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from nalar.bus.port import Queue
+from nalar.ids import AgentName
 from nalar.statestore.port import Blobs, KeyValue, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """How one thing that keeps messages is; for `nalar doctor`."""
+
+    name: str
+    #: What is kept there, for people.
+    holds: str
+    messages: int = 0
+    #: Copies that lag behind or are offline.
+    late: tuple[str, ...] = ()
+    #: Why it does not answer; empty when it does.
+    error: str = ""
 
 
 class Backend(Protocol):
@@ -40,6 +56,10 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, object]:
         """Say what this is: server, version, url, state; for `nalar doctor`."""
+        ...
+
+    async def stores(self, agents: Sequence[AgentName]) -> list[Store]:
+        """Look at the ledger, the buckets and the queues of `agents`, in this order."""
         ...
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 Calls themselves are made with the stubs; connecting makes them go to the broker.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from nalar.agents.describe import remote_method
 from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
 from nalar.agents.stub import Stub
+from nalar.backend import Store
 from nalar.context import DEFAULT_OPTIONS, CallOptions
 from nalar.controllers.membership import WORKERS
 from nalar.controllers.worker import AGENTS
@@ -156,6 +157,10 @@ class Client:
         store = Sessions(self.host.backend, self.host.settings)
         held = await store.open(AgentName(encode_token(agent)), SessionId(encode_token(session)))
         return SessionView(agent, session, held.fold.revision, dict(held.fold.state))
+
+    async def stores(self, agents: Sequence[str] = ()) -> list[Store]:
+        """Return how the ledger, the buckets and the queues of `agents` are."""
+        return await self.host.backend.stores([AgentName(encode_token(name)) for name in agents])
 
     def describe(self) -> dict[str, object]:
         """Return what the connection is: server, version, address."""

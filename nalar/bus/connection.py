@@ -132,7 +132,7 @@ class Connection:
                 )
         except (OSError, NatsError, TimeoutError) as error:
             await self._abandon()
-            said = "; ".join(self.errors) or str(error) or "no answer"
+            said = "; ".join(dict.fromkeys(self.errors)) or str(error) or "no answer"
             raise Unavailable(said) from error
         except ModuleNotFoundError as error:
             raise UsageError(f"these credentials need `pip install {error.name}`") from error

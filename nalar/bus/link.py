@@ -340,7 +340,8 @@ class Link:
             self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
 
     def _unanswered(self, waiter: Waiter, why: str) -> Unanswered:
-        said = f"; last errors: {'; '.join(self._last_errors)}" if self._last_errors else ""
+        last = "; ".join(dict.fromkeys(self._last_errors))
+        said = f"; last errors: {last}" if last else ""
         return Unanswered(f"{waiter.subject}: {why}{said}")
 
 

@@ -119,8 +119,10 @@ class Worker:
     async def _register(self, agent: AgentSpec, slots: int) -> None:
         key = f"{AGENTS}.{agent.name}"
         entry = await self._backend.control.get(key)
-        known = orjson.loads(entry.value) if entry is not None and entry.value else {}
-        before = known.get("slots", slots)
+        known: dict[str, Any] = (
+            orjson.loads(entry.value) if entry is not None and entry.value else {}
+        )
+        before: int = known.get("slots", slots)
         if slots and before and before != slots:
             raise UsageError(
                 f"the sessions of {agent.name} are spread over {before} slots, and this worker "

@@ -1,12 +1,18 @@
 """A backend on JetStream: one link to the server, and every port upon it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import orjson
+
+from nalar.backend import Store
 from nalar.bus import subjects, topology
 from nalar.bus.codec import HEADERS_MAX_BYTES
 from nalar.bus.jetstream import JetStreamQueue
 from nalar.bus.link import Link
 from nalar.bus.together import together
+from nalar.errors import NalarError
+from nalar.ids import AgentName
 from nalar.settings import Settings
 from nalar.statestore.blobs_jetstream import JetStreamBlobs
 from nalar.statestore.kv_jetstream import JetStreamKeyValue
@@ -34,6 +40,27 @@ class JetStreamBackend:
 
     def describe(self) -> dict[str, object]:
         return self.link.describe() | {"replicas": self._replicas}
+
+    async def stores(self, agents: Sequence[AgentName]) -> list[Store]:
+        streams = {
+            subjects.bucket_stream(subjects.LEDGER_BUCKET): "results and session state",
+            subjects.bucket_stream(subjects.CONTROL_BUCKET): "leases and registry",
+            subjects.BLOB_STREAM: "large values",
+        } | {subjects.queue_stream(agent): f"calls of {agent}" for agent in agents}
+        return await together(self._store(name, holds) for name, holds in streams.items())
+
+    async def _store(self, name: str, holds: str) -> Store:
+        try:
+            info: dict[str, Any] = orjson.loads(
+                await self.link.api(subjects.api_stream("INFO", name))
+            )
+        except NalarError as error:
+            return Store(name, holds, error=str(error))
+        if "error" in info:
+            return Store(name, holds, error=str(info["error"].get("description", info["error"])))
+        peers: list[dict[str, Any]] = info.get("cluster", {}).get("replicas", [])
+        late = tuple(str(peer["name"]) for peer in peers if not peer.get("current"))
+        return Store(name, holds, int(info["state"]["messages"]), late)
 
     async def close(self) -> None:
         await self.queue.close()

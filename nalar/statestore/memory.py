@@ -10,6 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from nalar.backend import Store
 from nalar.bus import subjects
 from nalar.bus.codec import HEADERS_MAX_BYTES
 from nalar.bus.memory import PAYLOAD_MAX_BYTES, MemoryQueue, MemoryQueues, answered, check_size
@@ -286,6 +287,10 @@ class MemoryBackend:
 
     def describe(self) -> dict[str, object]:
         return {"kind": "memory", "server": "in this process", "state": "connected"}
+
+    async def stores(self, agents: Sequence[AgentName]) -> list[Store]:
+        del agents
+        return []  # Nothing here can be missing or late.
 
     async def close(self) -> None:
         self.queue.close()
