@@ -17,6 +17,10 @@ class NalarError(Exception):
 # The user's code or configuration must change.
 
 
+class NotData(ValueError):
+    """A value that has no JSON form we accept; the message says what was found and expected."""
+
+
 class UsageError(NalarError):
     """The call, class, module or setting cannot be what was meant; nothing was published."""
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast
 
 from nalar.context import current_call
-from nalar.errors import CallTimeout, FutureMisuse
+from nalar.errors import CallTimeout, FutureMisuse, NotData
 from nalar.ids import Ref
+from nalar.messages import FUTURE_KEY
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -203,6 +204,15 @@ class Future(Generic[T_co]):
             )
         return self.result()
 
+    def as_json(self) -> object:
+        """Return the JSON that stands for this future inside arguments: its reference.
+
+        Raises NotData for one that is not the result of one call.
+        """
+        if self.ref is None:
+            raise NotData(f"{self!r} is not the result of one call and cannot be passed on")
+        return {FUTURE_KEY: str(self.ref)}
+
     @classmethod
     def __get_pydantic_core_schema__(
         cls,
@@ -210,7 +220,7 @@ class Future(Generic[T_co]):
         handler: "GetCoreSchemaHandler",
     ) -> "CoreSchema":
         """A field annotated `Future[T]` takes a future or, on the other side, its value."""
-        from nalar.values import future_schema  # noqa: PLC0415 -- pydantic is 60 ms to import
+        from nalar.future_schema import future_schema  # noqa: PLC0415 -- pydantic is 60 ms to import
 
         return future_schema(cls, source, handler)
 
@@ -236,6 +246,9 @@ class Gathered(Future[list[T]]):
             self.resolve([])
         for part in self.parts:
             part.add_done_callback(self._part_done)
+
+    def as_json(self) -> object:
+        return [part.as_json() for part in self.parts]
 
     def _part_done(self, part: Future[T]) -> None:
         if part.failure is not None:

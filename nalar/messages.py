@@ -11,6 +11,8 @@ from nalar.ids import MethodName, Ref, SessionId
 
 #: Version of the wire protocol; a message of another one is refused. docs/protocol.md.
 PROTOCOL_VERSION = 1
+#: Stands for a future inside arguments: `{"$future": "<ref>"}`.
+FUTURE_KEY = "$future"
 
 #: `succeeded` and the ways not to; each is terminal.
 Status = Literal["succeeded", "failed", "dependency_failed", "expired", "cancelled", "rejected"]

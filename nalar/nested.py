@@ -5,17 +5,18 @@ A raw future is never iterated, measured or tested for truth here: it may not ha
 
 import collections
 import collections.abc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
 
+from nalar.errors import NotData
 from nalar.futures import Future, Gathered
-from nalar.wire import FUTURE_KEY, SCALARS, NotData, WireType, encode_future
+from nalar.messages import FUTURE_KEY
+from nalar.wire import SCALARS, WireType
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
-    from pydantic_core import CoreSchema
+    pass
 
 _BYTES_AND_SCALARS = SCALARS | {bytes}
 _CONTAINERS = (list, tuple, set, frozenset, collections.deque)
@@ -169,27 +170,3 @@ def replace_futures(tree: Any, stand_ins: Mapping[str, Any]) -> Any:
         if type(text) is str and text in stand_ins:
             return stand_ins[text]
     return {key: replace_futures(item, stand_ins) for key, item in members.items()}
-
-
-def future_schema(cls: type[Any], source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
-    """Return the schema of a field annotated `Future[T]`: a future, or a T in its place."""
-    from pydantic_core import core_schema  # noqa: PLC0415 -- pydantic is slow to import
-
-    args = get_args(source)
-    inner = handler.generate_schema(args[0]) if args else core_schema.any_schema()
-
-    def validate(value: Any, validate_value: Callable[[Any], Any]) -> Any:
-        return value if isinstance(value, cls) else validate_value(value)
-
-    def dump(value: Any, dump_value: Callable[[Any], Any]) -> Any:
-        if isinstance(value, Future):
-            return encode_future(cast("Future[Any]", value))
-        return dump_value(value)
-
-    return core_schema.no_info_wrap_validator_function(
-        validate,
-        inner,
-        serialization=core_schema.wrap_serializer_function_ser_schema(
-            dump, schema=inner, when_used="json"
-        ),
-    )

@@ -13,25 +13,21 @@ from typing import Any, Literal, NamedTuple, Optional, cast, get_args
 
 import orjson
 
-from nalar.errors import ArgumentError, InvalidResult, NalarError, UsageError, suggest
+from nalar.errors import ArgumentError, InvalidResult, NalarError, NotData, UsageError, suggest
 from nalar.futures import Future
 from nalar.ids import Ref
-from nalar.nested import find_futures, future_schema, replace_futures, validate_around
+from nalar.messages import FUTURE_KEY
+from nalar.nested import find_futures, replace_futures, validate_around
 from nalar.settings import Settings
 from nalar.wire import (
-    FUTURE_KEY,
     SCALARS,
-    NotData,
     WireType,
     canonical,
     check_depth,
     describe,
     encode,
-    encode_future,
     reasons,
 )
-
-__all__ = ["ABSENT", "Bound", "Parameter", "Signature", "future_schema"]
 
 #: Stands for "no default": the argument is required, or its default is no data.
 ABSENT: Any = cast("Any", inspect.Parameter.empty)
@@ -244,7 +240,7 @@ class Signature:
         try:
             if type(value) is Future:  # pyright: ignore[reportUnknownVariableType]
                 futures.append(cast("Future[Any]", value))
-                return encode_future(cast("Future[Any]", value))
+                return cast("Future[Any]", value).as_json()
             found = find_futures(value, DEPTH_MAX)
             if found:
                 futures += found
@@ -252,7 +248,7 @@ class Signature:
             else:
                 checked = parameter.wire.validate(value)
             if isinstance(checked, Future):
-                return encode_future(cast("Future[Any]", checked))
+                return cast("Future[Any]", checked).as_json()
             return parameter.wire.dump(checked)
         except NotData as error:
             raise self._refused(parameter, str(error)) from error

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 
 import orjson
 
-from nalar.errors import UsageError
-from nalar.futures import Future, Gathered
+from nalar.errors import NotData, UsageError
+from nalar.futures import Future
 
 if TYPE_CHECKING:
     from pydantic_core import SchemaSerializer, SchemaValidator
 
 #: What JSON has as it is. A value of exactly such a type needs no conversion.
 SCALARS: frozenset[type] = frozenset({str, int, float, bool, NoneType})
-#: How a future stands inside JSON.
-FUTURE_KEY = "$future"
 #: Kinds of the core schema that carry a configuration of their own.
 _CONFIGURED = frozenset({"model", "dataclass", "typed-dict"})
 #: Members of a core schema that hold no schemas.
@@ -36,23 +34,9 @@ _CONFIG = {
 }
 
 
-class NotData(ValueError):
-    """A value that has no JSON form we accept; the message says what was found and expected."""
-
-
-def encode_future(future: Future[Any]) -> object:
-    """Return the JSON that stands for `future`: its reference, or a list of its parts."""
-    if isinstance(future, Gathered):
-        parts = cast("tuple[Future[Any], ...]", future.parts)
-        return [encode_future(part) for part in parts]
-    if future.ref is None:
-        raise NotData(f"{future!r} is not the result of one call and cannot be passed on")
-    return {FUTURE_KEY: str(future.ref)}
-
-
 def _fallback(value: object) -> object:
     if isinstance(value, Future):
-        return encode_future(cast("Future[Any]", value))
+        return cast("Future[Any]", value).as_json()
     raise NotData(
         f"a {type(value).__qualname__} is not data: send JSON values, dataclasses, pydantic "
         "models, datetimes, enums or bytes"
@@ -85,7 +69,7 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 -- one per kind
     if issubclass(kind, set | frozenset):
         return _in_order([plain(item) for item in value])
     if issubclass(kind, Future):
-        return encode_future(value)
+        return value.as_json()
     if _is_model(kind):
         return WireType.of(kind).dump(value)
     from pydantic_core import to_jsonable_python  # noqa: PLC0415 -- pydantic is slow to import

@@ -9,11 +9,11 @@ from typing import Any, NoReturn, cast, get_args
 
 from nalar.agents.registry import method_of
 from nalar.agents.spec import AgentSpec, Hints, MethodOptions, MethodSpec
-from nalar.errors import MalformedMessage, UsageError
+from nalar.errors import MalformedMessage, NotData, UsageError
 from nalar.ids import AgentName, MethodName
 from nalar.statestore.managed import ManagedDict, ManagedList, managed_kind
 from nalar.values import ABSENT, Parameter, Signature
-from nalar.wire import NotData, WireType, describe, plain
+from nalar.wire import WireType, describe, plain
 
 Description = dict[str, Any]
 
