@@ -7,7 +7,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Literal, NewType, Self
+from typing import Literal, NewType, Self, cast
 
 from nalar.errors import InvalidToken
 
@@ -27,6 +27,8 @@ Effect = Literal["s", "r"]
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: What any token on the wire looks like: a plain one, or "=" and an encoded one.
 _WIRE_TOKEN = re.compile(r"=?[A-Za-z0-9_-]{1,200}")
+#: A reference: all tokens are checked at once, since it is done for each message.
+_REF = re.compile(rf"call\.[sr](?:\.{_WIRE_TOKEN.pattern}){{5}}")
 #: Longest session, tenant or key that a user may name, in bytes of UTF-8.
 TOKEN_MAX_BYTES = 120
 #: Stands where a read-only record has no session.
@@ -124,17 +126,14 @@ class Ref:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the reference written as `text`; raises InvalidToken when it is none."""
-        match text.split("."):
-            case ["call", "s" | "r" as effect, agent, session, root, parent, future] if all(
-                map(is_wire_token, (agent, session, root, parent, future))
-            ):
-                return cls(
-                    effect,
-                    AgentName(agent),
-                    SessionId(session),
-                    RootId(root),
-                    parent,
-                    FutureId(future),
-                )
-            case _:
-                raise InvalidToken(f"{text[:200]!r} is not a reference to a future")
+        if _REF.fullmatch(text) is None:
+            raise InvalidToken(f"{text[:200]!r} is not a reference to a future")
+        _, effect, agent, session, root, parent, future = text.split(".")
+        return cls(
+            cast("Effect", effect),
+            AgentName(agent),
+            SessionId(session),
+            RootId(root),
+            parent,
+            FutureId(future),
+        )

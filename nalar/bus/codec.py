@@ -20,7 +20,7 @@ from nalar.bus.fields import (
     text_of,
 )
 from nalar.bus.records import decode_record, encode_record
-from nalar.bus.subjects import carries, parse_ref
+from nalar.bus.subjects import carries
 from nalar.errors import InvalidToken, MalformedMessage
 from nalar.ids import MethodName, Ref, SessionId, is_wire_token
 from nalar.messages import PROTOCOL_VERSION, Invocation, Payload
@@ -128,7 +128,7 @@ def decode_invocation(subject: str, headers: bytes | None, body: bytes) -> Invoc
 
 
 def _decode_invocation(subject: str, headers: dict[str, str], body: bytes) -> Invocation:
-    ref = parse_ref(headers["Nalar-Ref"])
+    ref = Ref.parse(headers["Nalar-Ref"])
     if not carries(subject, ref):
         raise MalformedMessage(f"Nalar-Ref says {str(ref)[:300]!r} but came on {subject[:300]!r}")
     envelope, arguments = _open_body(body)
@@ -151,7 +151,7 @@ def _decode_invocation(subject: str, headers: dict[str, str], body: bytes) -> In
         raise MalformedMessage(f"header Nalar-Attempt is below 1: {attempt}")
     return Invocation(
         *required,
-        after=None if after is None else parse_ref(after),
+        after=None if after is None else Ref.parse(after),
         tenant=_token(headers, "Nalar-Tenant"),
         priority=_integer(headers, "Nalar-Priority", 0),
         attempt=attempt,
@@ -239,7 +239,7 @@ def _holds(headers: dict[str, str]) -> tuple[str, ...]:
 
 def _refs(headers: dict[str, str]) -> tuple[Ref, ...]:
     text = headers.get("Nalar-Deps")
-    return tuple(map(parse_ref, text.split(","))) if text else ()
+    return tuple(map(Ref.parse, text.split(","))) if text else ()
 
 
 def _open_body(body: bytes) -> tuple[dict[str, Any], Payload]:

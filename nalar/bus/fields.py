@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import orjson
 
-from nalar.bus.subjects import parse_ref
 from nalar.errors import MalformedMessage
 from nalar.ids import Ref
 from nalar.messages import BlobRef, Payload
@@ -127,5 +126,5 @@ def refs_of_runs(value: object) -> tuple[Ref, ...]:
         if not items or not all(isinstance(item, str) for item in items):
             raise MalformedMessage("a run of 'deps' is not a list of texts")
         prefix, *futures = items
-        refs += (parse_ref(f"{prefix}.{future}") for future in futures)
+        refs += (Ref.parse(f"{prefix}.{future}") for future in futures)
     return tuple(refs)

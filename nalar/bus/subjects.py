@@ -7,28 +7,10 @@ came here (`nalar.ids.encode_token`), so names are put together and taken apart 
 import base64
 import hashlib
 import re
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from nalar.errors import InvalidToken
-from nalar.ids import AgentName, Effect, FutureId, Ref, RootId, SessionId, is_wire_token
-
-_REF = re.compile(r"call\.[sr](?:\.=?[A-Za-z0-9_-]{1,200}){5}")
-
-
-def parse_ref(text: str) -> Ref:
-    """Return what `Ref.parse` returns, checking all tokens at once: it is done per message."""
-    if _REF.fullmatch(text) is None:
-        return Ref.parse(text)  # Raises, in the words of the one who defines it.
-    _, effect, agent, session, root, parent, future = text.split(".")
-    return Ref(
-        cast("Effect", effect),
-        AgentName(agent),
-        SessionId(session),
-        RootId(root),
-        parent,
-        FutureId(future),
-    )
-
+from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, is_wire_token
 
 # Invocations: one work-queue stream an agent, one durable consumer a lane.
 
@@ -173,7 +155,7 @@ def record_subject(ref: Ref) -> str:
 
 def record_ref(subject: str) -> Ref:
     """Return the ref whose record is kept under `subject`."""
-    return parse_ref(subject[len(_LEDGER) :])
+    return Ref.parse(subject[len(_LEDGER) :])
 
 
 def session_fence(agent: AgentName, session: SessionId) -> str:
@@ -211,7 +193,7 @@ def done_subject(pattern: str) -> str:
 
 def done_ref(subject: str) -> Ref:
     """Return the ref announced on `subject`."""
-    return parse_ref(_CALLS + subject[len(_DONE) :])
+    return Ref.parse(_CALLS + subject[len(_DONE) :])
 
 
 def control_notices(prefix: str) -> tuple[str, ...]:

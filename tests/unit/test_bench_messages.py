@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks import bench_messages as messages
 from nalar.bus.codec import encode_invocation, encode_record
-from nalar.bus.subjects import invocation_subject, parse_ref, record_subject
-from nalar.ids import AgentName, FutureId, MethodName, SessionId
+from nalar.bus.subjects import invocation_subject, record_subject
+from nalar.ids import AgentName, FutureId, MethodName, Ref, SessionId
 from nalar.messages import Invocation, Payload, Record
 
 NOW_S = 1_764_000_000.123456
@@ -29,7 +29,7 @@ def test_floor_asks_in_the_words_of_nalar(agent: str, session: str) -> None:
     key = messages.key_of(agent, session, FUTURE, PARENT, FUTURE)
     headers, body = messages.invocation(agent, key, session, 1, NOW_S)
     ours = Invocation(
-        ref=parse_ref(key),
+        ref=Ref.parse(key),
         method=MethodName(messages.METHODS[agent]),
         session=SessionId(session),
         arguments=Payload(orjson.dumps({messages.ARGUMENTS[agent]: 1})),
@@ -49,7 +49,7 @@ def test_floor_records_in_the_words_of_nalar(agent: str, session: str) -> None:
         agent, (headers, orjson.loads(body)), (1, delta), "w01234567", (NOW_S, NOW_S)
     )
     ours = Record(
-        ref=parse_ref(key),
+        ref=Ref.parse(key),
         method=MethodName(messages.METHODS[agent]),
         session=SessionId(session),
         status="succeeded",
@@ -72,7 +72,7 @@ def test_floor_records_in_the_words_of_nalar(agent: str, session: str) -> None:
 def test_subjects_of_the_floor_are_as_long_as_those_of_nalar() -> None:
     key = messages.key_of(messages.TOOL, FUTURE, FUTURE, PARENT, FUTURE)
     asked = f"{messages.QUEUE}.{messages.TOOL}.q.normal.{FUTURE}"
-    assert len(messages.KEYS + key) == len(record_subject(parse_ref(key)))
+    assert len(messages.KEYS + key) == len(record_subject(Ref.parse(key)))
     assert len(asked) == len(
         invocation_subject(AgentName(messages.TOOL), "q.normal", FutureId(FUTURE))
     )
