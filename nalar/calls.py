@@ -21,7 +21,7 @@ from nalar.cancel import commit_cancelled
 from nalar.clock import Clock
 from nalar.context import DEFAULT_OPTIONS, CallOptions, Runtime, current_call
 from nalar.draft import ANYONE, address, begin, draft, inherit, keyed, lane_of, repeats
-from nalar.errors import NalarError, UsageError, ValueTooLarge, call_error
+from nalar.errors import NalarError, Unavailable, UsageError, ValueTooLarge, call_error
 from nalar.futures import Future
 from nalar.ids import FutureId, Ref, new_name, new_root
 from nalar.lineage import Lineage
@@ -30,6 +30,9 @@ from nalar.results import Results
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry, Watch
 from nalar.values import Bound
+
+#: Pause before what got no answer is tried again, in seconds.
+_AGAIN_S = 1.0
 
 
 class Family:
@@ -167,17 +170,24 @@ class Calls:
         if not own:
             settle = partial(self._settle_repeated, settle, future, invocation)
         self._results.expect(invocation.ref, settle, covered=own)
-        future.on_cancel(partial(self._cancel, future, invocation))
-        text = invocation.arguments.text
-        stored: asyncio.Future[None]
-        if text is not None and len(text) > self._backend.inline_max_bytes:
-            stored = self._owned(self._spill(spec, invocation, text))
-        else:
-            stored = self._publish(spec, invocation)
+        future.on_cancel(partial(self._cancel, invocation))
+        self._store(self._publish(spec, invocation), spec, future, invocation, family)
+
+    def _store(
+        self,
+        stored: asyncio.Future[None],
+        spec: MethodSpec,
+        future: Future[Any],
+        invocation: Invocation,
+        family: Family,
+    ) -> None:
         family.unstored.add(stored)
-        stored.add_done_callback(partial(self._stored, future, invocation, family))
+        stored.add_done_callback(partial(self._stored, spec, future, invocation, family))
 
     def _publish(self, spec: MethodSpec, invocation: Invocation) -> asyncio.Future[None]:
+        text = invocation.arguments.text
+        if text is not None and len(text) > self._backend.inline_max_bytes:
+            return self._owned(self._spill(spec, invocation, text))
         lane = lane_of(invocation, stateful=spec.stateful, slots=self._settings.slots)
         return self._backend.queue.publish(lane, invocation)
 
@@ -185,8 +195,13 @@ class Calls:
         blob = await self._backend.blobs.put(text)
         await self._publish(spec, dataclasses.replace(invocation, arguments=Payload(None, blob)))
 
+    async def _publish_again(self, spec: MethodSpec, invocation: Invocation) -> None:
+        await asyncio.sleep(_AGAIN_S)
+        await self._publish(spec, invocation)
+
     def _stored(
         self,
+        spec: MethodSpec,
         future: Future[Any],
         invocation: Invocation,
         family: Family,
@@ -196,9 +211,16 @@ class Calls:
         if stored.cancelled():
             return
         error = stored.exception()
-        if error is not None:
+        if isinstance(error, Unavailable) and self._clock.now_s() < invocation.deadline:
+            # No answer is no failure: it may be stored, and then a second copy is harmless.
+            resent = dataclasses.replace(invocation, resent=True)
+            again = self._owned(self._publish_again(spec, resent))
+            self._store(again, spec, future, resent, family)
+        elif error is not None:
             self._results.forget(invocation.ref)
             future.fail(error)
+            # Calls that follow this one wait for a record of it.
+            self._owned(self._commit_cancelled(invocation))
         elif invocation.resent:
             # An earlier attempt may have finished it before anyone here watched.
             self._results.read_soon(invocation.ref)
@@ -243,21 +265,24 @@ class Calls:
         except NalarError as error:
             future.fail(error, revision=entry.revision)
 
-    def _cancel(self, future: Future[Any], invocation: Invocation) -> bool:
+    def _cancel(self, invocation: Invocation) -> bool:
         """Let the first to commit decide: the call's result or its cancellation."""
-        self._run(partial(self._start_cancelling, future, invocation))
+        self._run(partial(self._start_cancelling, invocation))
         return True
 
-    def _start_cancelling(self, future: Future[Any], invocation: Invocation) -> None:
-        self._owned(self._commit_cancelled(future, invocation))
+    def _start_cancelling(self, invocation: Invocation) -> None:
+        self._owned(self._commit_cancelled(invocation))
 
-    async def _commit_cancelled(self, future: Future[Any], invocation: Invocation) -> None:
-        try:
-            await commit_cancelled(
-                self._backend, self._settings, invocation, now_s=self._clock.now_s()
-            )
-        except NalarError as error:
-            future.fail(error)
+    async def _commit_cancelled(self, invocation: Invocation) -> None:
+        """Commit the cancellation, or find a record, however often that has to be tried."""
+        while self._clock.now_s() < invocation.deadline:
+            try:
+                await commit_cancelled(
+                    self._backend, self._settings, invocation, now_s=self._clock.now_s()
+                )
+                break
+            except NalarError:
+                await asyncio.sleep(_AGAIN_S)
         self._results.read_soon(invocation.ref)
 
     def _owned(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

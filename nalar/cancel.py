@@ -30,6 +30,7 @@ def cancelled(invocation: Invocation, now_s: float) -> Record:
         path=invocation.path,
         tenant=invocation.tenant,
         dependencies=invocation.dependencies,
+        after=invocation.after,
     )
 
 

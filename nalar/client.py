@@ -3,6 +3,7 @@
 Calls themselves are made with the stubs; connecting makes them go to the broker.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from nalar.backend import Store
 from nalar.context import DEFAULT_OPTIONS, CallOptions
 from nalar.controllers.membership import WORKERS
 from nalar.controllers.worker import AGENTS
-from nalar.errors import UnknownTarget, suggest
+from nalar.errors import Unavailable, UnknownTarget, suggest
 from nalar.futures import Future
 from nalar.host import Host
 from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token
@@ -60,11 +61,19 @@ class Client:
         """Make a request that outlives this program; return its run id once it is stored.
 
         `target` is a workflow, tool or method stub, or its name. Raises UnknownTarget for a name
-        that is neither declared here nor served, and ArgumentError for wrong arguments.
+        that is neither declared here nor served, ArgumentError for wrong arguments, and
+        Unavailable when the server does not answer: with an idempotency key it may be made again.
         """
         spec, chosen = await self._chosen(target, options)
         future = self.host.calls.call(spec, args, kwargs, chosen)
-        await self.host.calls.stored()
+        try:
+            async with asyncio.timeout(self.host.settings.reply_timeout_s):
+                await self.host.calls.stored()
+        except TimeoutError:
+            raise Unavailable(
+                f"the server has not answered within {self.host.settings.reply_timeout_s:g} s: "
+                f"whether the request of {spec.label} is stored is not known"
+            ) from None
         if future.done() and not future.revision:
             await future  # It failed without a record: it could not be stored. Say why.
         assert future.ref is not None, "a call has an address"

@@ -114,3 +114,5 @@ class Record:
     #: Version of the method's code that ran.
     code: str = ""
     dependencies: tuple[Ref, ...] = field(default=())
+    #: Of a call that never ran: the one it would have followed (`Invocation.after`).
+    after: Ref | None = None

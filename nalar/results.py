@@ -2,7 +2,7 @@
 
 A record is expected by its ref. It comes by the ledger's announcement; should that be lost, it
 is read: once for the race when nothing covered the ref before the call was published, again on
-every reconnect, and every few seconds for what has been awaited longest.
+every reconnect, and every few seconds, in turns, for whatever is awaited.
 """
 
 import asyncio
@@ -27,11 +27,12 @@ class Results:
         self._ledger = ledger
         self._reread_s = reread_s
         self._chance = chance
-        #: Oldest first: a dict keeps the order in which expectations began.
+        #: In the order in which they are to be read again; new ones come last.
         self._expected: dict[Ref, list[Notify]] = {}
         self._watches: dict[Ref, Watch] = {}
-        #: Refs whose record may have been stored before anyone watched.
-        self._unread: set[Ref] = set()
+        #: Refs whose record may have been stored before anyone watched, in order: a set's would
+        #: differ from process to process, and a simulation could not be repeated.
+        self._unread: dict[Ref, None] = {}
         self._wake = asyncio.Event()
         self._read_all = False
 
@@ -51,21 +52,30 @@ class Results:
         self._expected[ref] = [notify]
         if not covered:
             self._watches[ref] = self._ledger.watch(str(ref), self.announce)
-            self._unread.add(ref)
+            self._unread[ref] = None
             self._wake.set()
 
     def forget(self, ref: Ref) -> None:
         """Expect `ref` no longer, whoever asked."""
         self._expected.pop(ref, None)
-        self._unread.discard(ref)
+        self._unread.pop(ref, None)
         watch = self._watches.pop(ref, None)
         if watch is not None:
             watch.close()
 
+    def abandon(self, ref: Ref, notify: Notify) -> None:
+        """Call `notify` no more: who asked has ended. Others who expect `ref` still hear of it."""
+        listeners = self._expected.get(ref)
+        if listeners is None or notify not in listeners:
+            return
+        listeners.remove(notify)
+        if not listeners:
+            self.forget(ref)
+
     def read_soon(self, ref: Ref) -> None:
         """Read the record of an expected ref now rather than at the next turn."""
         if ref in self._expected:
-            self._unread.add(ref)
+            self._unread[ref] = None
             self._wake.set()
 
     def reconnected(self) -> None:
@@ -86,10 +96,20 @@ class Results:
                 self._wake.clear()
                 refs = self._due()
             except TimeoutError:
-                # Only the oldest: what is young is most likely simply not finished.
-                refs = self._due() or list(islice(self._expected, _READ_MAX))
+                refs = self._due() or self._next()
             for start in range(0, len(refs), _READ_MAX):
                 await self._read(refs[start : start + _READ_MAX])
+
+    def _next(self) -> list[Ref]:
+        """Return what has not been read for longest, and put it last.
+
+        The oldest alone would do only while they are few: calls that run for days would keep
+        the others from ever being read.
+        """
+        refs = list(islice(self._expected, _READ_MAX))
+        for ref in refs:
+            self._expected[ref] = self._expected.pop(ref)
+        return refs
 
     def _due(self) -> list[Ref]:
         if self._read_all:
@@ -105,7 +125,7 @@ class Results:
             entries = await self._ledger.read(refs)
         except NalarError:
             # The connection is down or slow: they are due again at the next turn.
-            self._unread.update(refs)
+            self._unread.update(dict.fromkeys(refs))
             return
         for entry in entries.values():
             self.announce(entry)

@@ -43,6 +43,8 @@ def encode_record(record: Record) -> bytes:
             fields[name] = value
     if record.dependencies:
         fields["deps"] = runs_of_refs(record.dependencies)
+    if record.after is not None:
+        fields["after"] = str(record.after)
     if record.error is not None:
         error = record.error
         fields["error"] = {
@@ -90,6 +92,7 @@ def decode_record(ref: Ref, body: bytes) -> Record:
         text_of(fields, "tenant", ""),
         text_of(fields, "code", ""),
         _dependencies(fields),
+        _after(fields),
     )
 
 
@@ -106,6 +109,15 @@ def _error(value: object) -> ErrorInfo:
         traceback=text_of(fields, "traceback", ""),
         path=text_of(fields, "path", ""),
     )
+
+
+def _after(fields: dict[str, Any]) -> Ref | None:
+    if "after" not in fields:
+        return None
+    try:
+        return Ref.parse(text_of(fields, "after"))
+    except InvalidToken as error:
+        raise MalformedMessage(str(error)) from error
 
 
 def _dependencies(fields: dict[str, Any]) -> tuple[Ref, ...]:

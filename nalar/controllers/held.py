@@ -10,6 +10,7 @@ from nalar.bus.port import Delivery
 from nalar.controllers.local_events import Event, Finished, Left, Rejoined, Returned
 from nalar.ids import Ref
 from nalar.messages import Invocation, Record
+from nalar.results import Notify
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +27,8 @@ class Held:
     inbox: str
     #: Records of dependencies that have come in.
     resolved: dict[Ref, Record] = field(default_factory=dict[Ref, Record])
+    #: Records that it asked for, and how it would be told.
+    expected: dict[Ref, Notify] = field(default_factory=dict[Ref, Notify])
     slot: "ExecutionSlot | None" = None
     #: How often its code was started here.
     reruns: int = 0

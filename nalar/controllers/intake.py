@@ -22,7 +22,7 @@ from nalar.draft import lane_of
 from nalar.errors import MalformedMessage, suggest
 from nalar.ids import AgentName, Ref
 from nalar.messages import ErrorInfo, Invocation
-from nalar.results import Results
+from nalar.results import Notify, Results
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Sessions
@@ -107,20 +107,30 @@ class Intake:
         after = invocation.after
         if not invocation.dependencies and after is None:
             return frozenset()
-        missing = set(invocation.dependencies)
-        if after is not None and after not in missing and not self._in_session(held, after):
-            missing.add(after)
+        missing = dict.fromkeys(invocation.dependencies)
+        if after is not None and after not in missing and not self._ran_here(held, after):
+            missing[after] = None
         for ref in missing:
-            # What this worker holds itself, it announces itself.
-            covered = ref.future in self.held
-            self._results.expect(ref, partial(self._came, held), covered=covered)
+            self._expect(held, ref, partial(self._came, held))
         return frozenset(missing)
 
-    def _in_session(self, held: Held, after: Ref) -> bool:
+    def _expect(self, held: Held, ref: Ref, notify: Notify) -> None:
+        held.expected[ref] = notify
+        # What this worker holds itself, it announces itself.
+        self._results.expect(ref, notify, covered=ref.future in self.held)
+
+    def release(self, held: Held) -> None:
+        """The call is no longer here: what it waited for may never come."""
+        self.held.pop(held.key, None)
+        for ref, notify in held.expected.items():
+            self._results.abandon(ref, notify)
+
+    def _ran_here(self, held: Held, after: Ref) -> bool:
         session = self._sessions.peek(held.agent.name, held.invocation.session)
-        return session is not None and session.fold.has(after.future)
+        return session is not None and after.future in session.ran
 
     def _came(self, held: Held, entry: LedgerEntry) -> None:
+        """A record is there that the call waited for."""
         if self.held.get(held.key) is not held:
             return
         try:
@@ -130,7 +140,25 @@ class Intake:
             self._feed(Settled(entry.ref, ok=False))
             return
         held.resolved[entry.ref] = record
-        self._feed(Settled(entry.ref, ok=record.result is not None))
+        settled = Settled(entry.ref, ok=record.result is not None)
+        if entry.ref == held.invocation.after and record.after is not None:
+            # It never ran: who followed it follows what it would have followed.
+            self._expect(held, record.after, partial(self._came_before, held, settled))
+        else:
+            self._feed(settled)
+
+    def _came_before(self, held: Held, settled: Settled, entry: LedgerEntry) -> None:
+        """A record is there that the call before this one would have waited for."""
+        if self.held.get(held.key) is not held:
+            return
+        try:
+            earlier = decode_record(entry.ref, entry.body).after
+        except MalformedMessage:
+            earlier = None
+        if earlier is not None:
+            self._expect(held, earlier, partial(self._came_before, held, settled))
+        else:
+            self._feed(settled)
 
     # Messages that are not for us, or for nobody.
 

@@ -79,7 +79,7 @@ class Ticked:
 class LaneLost:
     """These calls are no longer ours to start (their slot went to another worker)."""
 
-    keys: frozenset[str]
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,9 +250,12 @@ class LocalState:
         if turn is None or turn.holder != key or lock is None:
             return
         while turn.queue:
-            *_, successor = heapq.heappop(turn.queue)
+            _, order, successor = heapq.heappop(turn.queue)
             following = self._held.get(successor)
-            if following is not None and following.state is State.QUEUED:
+            # A call that was given back and has come again left its old place behind.
+            if following is None or following.order != order:
+                continue
+            if following.state is State.QUEUED:
                 turn.holder = successor
                 self._make_ready(following)
                 return
@@ -273,7 +276,7 @@ class LocalState:
                 self._withdraw(held)
                 effects.append(Expire(key))
 
-    def _give_back(self, keys: frozenset[str] | dict[str, _Held], effects: list[Effect]) -> None:
+    def _give_back(self, keys: tuple[str, ...] | dict[str, _Held], effects: list[Effect]) -> None:
         for key in list(keys):
             held = self._held.get(key)
             if held is not None and held.state in (State.PARKED, State.QUEUED):

@@ -6,6 +6,7 @@ a worker that froze finds its entry gone and knows that its slots are.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,13 @@ class Membership:
         self._describe = describe
         self._handlers = handlers
         self._agents: dict[AgentName, AgentSpec] = {}
+        #: Slots whose lane is open here, with the revision of their lease.
         self._own: dict[tuple[AgentName, int], int] = {}
+        #: Slots that are given up once what runs there has ended.
+        self._leaving: dict[tuple[AgentName, int], asyncio.Task[None]] = {}
+        #: One look at the leases at a time: what one has opened, another must not close half-way.
+        self._turn = asyncio.Lock()
+        self._retired = False
         self._entry = 0
         self._wake = asyncio.Event()
         self._watches: list[Watch] = []
@@ -68,8 +75,9 @@ class Membership:
                 self._watches.append(
                     self._control.watch(prefix, lambda entry: self._changed(entry, own))
                 )
-        await self._beat()
-        await self._share()
+        async with self._turn:
+            await self._beat()
+            await self._share()
 
     def _changed(self, entry: KeyValueEntry, own: str) -> None:
         if entry.key != own:
@@ -80,20 +88,26 @@ class Membership:
         pause_s = self._settings.lease_s / _BEATS
         loop = asyncio.get_running_loop()
         beat_at = loop.time() + pause_s
-        while True:
-            try:
-                async with asyncio.timeout_at(beat_at):
-                    await self._wake.wait()
-            except TimeoutError:
-                beat_at = loop.time() + pause_s
-                await self._quietly(self._beat)
-            self._wake.clear()
-            await self._quietly(self._share)
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(beat_at):
+                        await self._wake.wait()
+                # By the clock: however often others wake us, our own entry must not lapse.
+                if loop.time() >= beat_at:
+                    beat_at = loop.time() + pause_s
+                    await self._quietly(self._beat)
+                self._wake.clear()
+                await self._quietly(self._share)
+        finally:
+            for task in self._leaving.values():
+                task.cancel()
 
     async def _quietly(self, act: Callable[[], Awaitable[None]]) -> None:
         """Do `act`; without the server it is done at the next turn."""
         try:
-            await act()
+            async with self._turn:
+                await act()
         except NalarError:
             self._wake.clear()
 
@@ -105,35 +119,58 @@ class Membership:
         try:
             self._entry = await self._control.put(key, value, expected=self._entry, ttl_s=ttl_s)
         except Conflict:
-            for agent, slot in list(self._own):
-                await self._lose(agent, slot)
-            self._entry = await self._control.put(key, value, ttl_s=ttl_s)
+            stands = await self._control.get(key)
+            if stands is None:
+                for agent, slot in list(self._own):
+                    await self._lose(agent, slot)
+            # Nobody else writes it: an entry that stands is ours, its answer was lost.
+            revision = stands.revision if stands is not None else 0
+            self._entry = await self._control.put(key, value, expected=revision, ttl_s=ttl_s)
 
     async def _share(self) -> None:
         stateful = [agent for agent in self._agents.values() if agent.stateful]
         if not stateful:
             return
-        alive = {
-            entry.key.partition(".")[2]: orjson.loads(entry.value)
-            for entry in await self._control.scan(WORKERS)
-            if entry.value
-        }
         for agent in stateful:
+            # Before the entries: who is found to own a slot has entered the registry already.
+            leases = await self._leases(agent.name)
+            alive = {
+                entry.key.partition(".")[2]: orjson.loads(entry.value)
+                for entry in await self._control.scan(WORKERS)
+                if entry.value
+            }
             peers = [name for name, told in alive.items() if agent.name in told["agents"]]
-            await self._share_one(agent.name, peers)
+            await self._share_one(agent.name, leases, peers)
 
-    async def _share_one(self, agent: AgentName, peers: Sequence[str]) -> None:
-        leases = await self._leases(agent)
+    async def _share_one(
+        self, agent: AgentName, leases: dict[int, tuple[int, str]], peers: Sequence[str]
+    ) -> None:
         for slot in [slot for name, slot in self._own if name == agent]:
             if slot not in leases or leases[slot][1] != self._worker:
                 await self._lose(agent, slot)
         owners = {slot: owner for slot, (_, owner) in leases.items()}
         plan = plan_slots(self._settings.slots, owners, peers, self._worker)
+        if self._retired:
+            return
         for slot in plan.release:
-            await self._release(agent, slot)
-        await asyncio.gather(
-            *(self._claim(agent, slot, leases.get(slot, (0, ""))[0]) for slot in plan.claim)
+            self._release_soon(agent, slot, leases[slot][0])
+        # A lease in our name whose lane is not open: the answer to the claim was lost, or our
+        # entry lapsed and nobody took the slot meanwhile. Nobody else will ever serve it.
+        regained = [
+            slot
+            for slot, owner in owners.items()
+            if owner == self._worker and self._is_free(agent, slot) and slot not in plan.release
+        ]
+        done = await asyncio.gather(
+            *(self._claim(agent, slot, leases.get(slot, (0, ""))[0]) for slot in plan.claim),
+            *(self._gain(agent, slot, leases[slot][0]) for slot in regained),
+            return_exceptions=True,
         )
+        for failure in filter(None, done):
+            raise failure
+
+    def _is_free(self, agent: AgentName, slot: int) -> bool:
+        return (agent, slot) not in self._own and (agent, slot) not in self._leaving
 
     async def _leases(self, agent: AgentName) -> dict[int, tuple[int, str]]:
         """Return slot -> (revision, owner) of the agent's leases."""
@@ -151,29 +188,50 @@ class Membership:
         except Conflict:
             # Another worker was quicker; its lease will wake us if that matters.
             return
-        if (agent, slot) not in self._own:
-            self._own[agent, slot] = stands
-            await self._handlers.gained(agent, slot)
+        await self._gain(agent, slot, stands)
 
-    async def _release(self, agent: AgentName, slot: int) -> None:
-        revision = self._own.pop((agent, slot), None)
-        if revision is None:
+    async def _gain(self, agent: AgentName, slot: int, revision: int) -> None:
+        if self._is_free(agent, slot):
+            # Ours only once its lane is open: should that fail, the next turn tries again.
+            await self._handlers.gained(agent, slot)
+            self._own[agent, slot] = revision
+
+    def _release_soon(self, agent: AgentName, slot: int, revision: int) -> None:
+        """Release a slot beside the signs of life: what runs there may take long."""
+        if (agent, slot) in self._leaving:
             return
+        self._own.pop((agent, slot), None)
+        release = self._release(agent, slot, revision)
+        task = self._leaving[agent, slot] = asyncio.get_running_loop().create_task(release)
+        task.add_done_callback(lambda _: self._leaving.pop((agent, slot), None))
+
+    async def _release(self, agent: AgentName, slot: int, revision: int) -> None:
         await self._handlers.released(agent, slot)
         try:
             await self._control.delete(f"{LEASES}.{agent}.{slot}", expected=revision)
-        except Conflict:
-            return
+        except NalarError:
+            # Another has it, or nobody knows: the next turn looks at what stands.
+            self._wake.set()
 
     async def _lose(self, agent: AgentName, slot: int) -> None:
         if self._own.pop((agent, slot), None) is not None:
             await self._handlers.lost(agent, slot)
 
+    def retire(self) -> None:
+        """Take no more slots: the worker is about to leave."""
+        self._retired = True
+
     async def leave(self) -> None:
         """Give everything up, so that others take over at once."""
+        self.retire()
         for watch in self._watches:
             watch.close()
-        for agent, slot in list(self._own):
-            await self._release(agent, slot)
+        async with self._turn:
+            for (agent, slot), revision in list(self._own.items()):
+                self._release_soon(agent, slot, revision)
+        if self._leaving:
+            await asyncio.wait(list(self._leaving.values()))
         if self._entry:
-            await self._control.delete(f"{WORKERS}.{self._worker}")
+            # Without the server it goes by itself, a lease later.
+            with contextlib.suppress(NalarError):
+                await self._control.delete(f"{WORKERS}.{self._worker}")

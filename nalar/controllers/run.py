@@ -68,7 +68,10 @@ class Runner:
         session = None
         while True:
             if held.invocation.ref.effect == "s":
-                session = await self._open(held)
+                # A copy of its own: the shared one may be in use by a call that runs, and must
+                # not move on under it.
+                own = Sessions(self._backend, self._settings)
+                session = await own.open(held.agent.name, held.invocation.session)
                 if session.fold.has(held.invocation.ref.future):
                     return
             elif await self._done_before(held):
@@ -137,6 +140,7 @@ class Runner:
         """Bring the copy to what was just committed."""
         at_s = self._clock.now_s()
         session.fold.advance(entry.revision, entry.ref.future, delta, at_s)
+        session.note_run(entry.ref.future)
         session.unsaved += 1
         if delta is None:
             fields.discard()
@@ -308,4 +312,5 @@ def _record(
         tenant=invocation.tenant,
         code=held.method.code if held.method is not None else "",
         dependencies=invocation.dependencies,
+        after=invocation.after if held.slot is None else None,
     )

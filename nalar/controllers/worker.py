@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, assert_never
 
@@ -89,7 +89,8 @@ class Worker:
         )  # fmt: skip
         self._held = self._intake.held
         self._inboxes: dict[str, Inbox] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: In the order of their start, which is the order in which a drain gives them back.
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._ended = asyncio.Event()
         self._finished = 0
         self._membership = Membership(
@@ -143,6 +144,7 @@ class Worker:
 
         Returns how many calls still ran at the end and were abandoned; they go to others.
         """
+        self._membership.retire()
         for name in list(self._inboxes):
             await self._close(name)
         self._feed(DrainBegan())
@@ -202,7 +204,7 @@ class Worker:
     async def _slot_lost(self, agent: AgentName, slot: int) -> None:
         name = f"{agent}/{slot_lane(slot)}"
         await self._close(name)
-        self._feed(LaneLost(frozenset(k for k, held in self._held.items() if held.inbox == name)))
+        self._feed(LaneLost(tuple(k for k, held in self._held.items() if held.inbox == name)))
         self._sessions.drop_slot(agent, slot)
 
     def _ask(self) -> None:
@@ -232,7 +234,7 @@ class Worker:
         match effect:
             case Start():
                 held.slot = ExecutionSlot(effect.key, self._feed)
-                self._spawn(self._conclude(held, self._runner.run(held)))
+                self._spawn(self._conclude(held, partial(self._runner.run, held)))
             case Resume():
                 assert held.slot is not None, "a call that comes back has run before"
                 held.slot.resumed()
@@ -248,12 +250,12 @@ class Worker:
 
     def _finish_soon(self, held: Held, outcome: Outcome) -> None:
         """Commit an outcome that needs no running."""
-        self._spawn(self._conclude(held, self._runner.commit(held, outcome)))
+        self._spawn(self._conclude(held, partial(self._runner.commit, held, outcome)))
 
-    async def _conclude(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
+    async def _conclude(self, held: Held, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work`, then acknowledge the call; give it back when a record may be missing."""
         try:
-            await work
+            await work()
         except NalarError as error:
             log.warning("%s is handed back: %s", held.invocation.target, error)
             held.delivery.hand_back(_HAND_BACK_S)
@@ -267,7 +269,7 @@ class Worker:
             self._forget(held)
 
     def _forget(self, held: Held) -> None:
-        self._held.pop(held.key, None)
+        self._intake.release(held)
         self._feed(Ended(held.key))
         self._ended.set()
         self._ask()
@@ -275,12 +277,12 @@ class Worker:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start `work` as a task of this worker: kept alive, cancelled when it drains."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._reap)
         return task
 
     def _reap(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s: a task of the worker failed", self.name, exc_info=error)
 

@@ -6,7 +6,7 @@ commit at that revision is refused when the copy is stale.
 
 import dataclasses
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -14,12 +14,15 @@ from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.subjects import slot_of
 from nalar.errors import Conflict, NalarError
-from nalar.ids import AgentName, SessionId
+from nalar.ids import AgentName, FutureId, SessionId
 from nalar.messages import BlobRef, Payload
 from nalar.settings import Settings
 from nalar.statestore.managed import ManagedFields
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.session import LogEntry, SessionFold
+
+#: Calls of one session that are remembered for those that follow them.
+_RAN_MAX = 32
 
 
 @dataclass(slots=True)
@@ -35,6 +38,14 @@ class Session:
     unsaved: int = 0
     #: The collections that the session's last call used; they share the fold's state.
     fields: ManagedFields | None = None
+    #: The newest calls that ran here and are in the fold: who follows one need not look further.
+    ran: OrderedDict[FutureId, None] = field(default_factory=OrderedDict[FutureId, None])
+
+    def note_run(self, future: FutureId) -> None:
+        """Remember that the call `future` ran here and is in the fold."""
+        self.ran[future] = None
+        if len(self.ran) > _RAN_MAX:
+            self.ran.popitem(last=False)
 
 
 class Sessions:
