@@ -4,14 +4,14 @@ The parent holds the child's stdin open; when the parent is gone, however it wen
 """
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
+
+from examples.tool_calling import endpoint
 
 ROOT = Path(__file__).parents[2]
 #: Seconds until the child must have printed its address: a model has to be loaded first.
@@ -23,16 +23,21 @@ class ChildFailed(RuntimeError):
     """The child process did not come up."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(module: str, *arguments: str) -> Generator[str]:
     """Run `python -m module` until the block ends; yields the URL that it serves at."""
     command = [sys.executable, "-m", module, "--with-parent", *arguments]
     with subprocess.Popen(  # noqa: S603 -- our own module
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for us: we tell it when to go.
     ) as process:
         try:
             url = _first_line(process, module)
-            _check(url, module)
+            endpoint.check(url, endpoint.NO_KEY)
             yield url
         finally:
             _stop(process)
@@ -49,14 +54,6 @@ def _first_line(process: subprocess.Popen[str], module: str) -> str:
     if not line:
         raise ChildFailed(f"{module} did not start; what it says is above")
     return line
-
-
-def _check(url: str, module: str) -> None:
-    try:
-        with urllib.request.urlopen(f"{url}/models", timeout=START_MAX_S):  # noqa: S310 -- loopback
-            return
-    except urllib.error.URLError as error:
-        raise ChildFailed(f"{module} does not answer at {url}: {error}") from error
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -77,7 +74,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def serve(url: str, *, with_parent: bool) -> None:
     """Print the address and wait: for stdin to close, or until the process is ended."""
     print(url, flush=True)
-    if with_parent:
-        sys.stdin.read()
-    else:
-        threading.Event().wait()
+    with contextlib.suppress(KeyboardInterrupt):
+        if with_parent:
+            sys.stdin.read()
+        else:
+            threading.Event().wait()

@@ -1,15 +1,16 @@
 """Grading as BFCL does it: by the function's name and its arguments, never by a result. Pure.
 
 Texts are compared without case, spaces and punctuation; an argument may be left out if "" is among
-its accepted values. Unlike there, whole numbers pass for floats in lists too, as they do in JSON.
+its accepted values. Unlike there, whole numbers pass for floats in lists too, as they do in JSON,
+and texts in lists in dicts are compared like others.
 """
 
 import re
 
 from pydantic import JsonValue
 
-from examples.tool_calling.records import Answer, Call, Function, Question, Verdict
-from examples.tool_calling.schema import misfit
+from examples.tool_calling.records import Answer, Call, Function, Question, Shape, Verdict
+from examples.tool_calling.schema import is_a
 
 #: Among accepted values: the argument may be left out.
 OMITTED = ""
@@ -20,7 +21,7 @@ def grade(question: Question, answer: Answer, call: Call) -> Verdict:
     """Compare `call` with the accepted ones."""
     [(name, accepted)] = answer.items()
     if call.function != name:
-        return Verdict(right=False, reason=f"chose {call.function}, not {name}")
+        return Verdict(right=False, reason=f"the right function is {name}")
     [function] = (offered for offered in question.functions if offered.name == name)
     mistake = _first_mistake(function, accepted, call.arguments)
     return Verdict(right=mistake is None, reason=mistake or "")
@@ -47,11 +48,23 @@ def _mistake_in(
 ) -> str | None:
     if name not in function.arguments or options is None:
         return f"{name} is not wanted"
-    problem = misfit(function.arguments[name], value)
-    # The accepted values may have a type of their own: the name of a variable, for a list.
-    if problem is not None and not any(type(value) is type(option) for option in options):
-        return f"{name} {problem}"
+    shape = function.arguments[name]
+    if not _is_typed(shape, value, options):
+        return f"{name} is {value!r}, not of type {shape.type}"
     return None if _is_accepted(value, options) else f"{name} is {value!r}"
+
+
+def _is_typed(shape: Shape, value: JsonValue, options: list[JsonValue]) -> bool:
+    """Whether a value and its items have the declared types, or those of what is accepted there.
+
+    The latter may be of another type: the name of a variable, for a list.
+    """
+    if not is_a(shape.type, value):
+        return type(value) in {type(option) for option in options if option != OMITTED}
+    if isinstance(value, list) and shape.items:
+        items = [item for option in options if isinstance(option, list) for item in option]
+        return all(_is_typed(shape.items, item, items) for item in value)
+    return True
 
 
 def _is_accepted(value: JsonValue, options: list[JsonValue]) -> bool:

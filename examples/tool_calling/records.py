@@ -99,6 +99,8 @@ class Attempt(Record):
 
     call: Call | None
     problem: str = ""
+    #: Whether the model said anything.
+    answered: bool = True
     usage: Usage
     latency_s: float
     worker: str

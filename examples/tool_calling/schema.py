@@ -102,7 +102,7 @@ def _closed(parts: Mapping[str, JsonValue], required: list[str]) -> dict[str, Js
 
 def misfit(shape: Shape, value: JsonValue) -> str | None:
     """Return how `value` differs from `shape`, in words that follow its name; None if it fits."""
-    if not _is_a(shape.type, value):
+    if not is_a(shape.type, value):
         return f"is {value!r}, not of type {shape.type}"
     if shape.enum and value not in shape.enum:
         return f"is {value!r}, not one of {', '.join(map(str, shape.enum))}"
@@ -114,7 +114,8 @@ def misfit(shape: Shape, value: JsonValue) -> str | None:
     return next((part for part in parts if part), None)
 
 
-def _is_a(kind: str, value: JsonValue) -> bool:
+def is_a(kind: str, value: JsonValue) -> bool:
+    """Return whether `value` has the type that BFCL calls `kind`; whole numbers are floats too."""
     if kind == "any":
         return True
     if isinstance(value, bool):  # which Python takes for an integer

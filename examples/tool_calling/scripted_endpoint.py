@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint without a model: it knows the right answers, for tests.
+"""An OpenAI-compatible endpoint without a model: it knows the answers to our own tasks, for tests.
 
 python -m examples.tool_calling.scripted_endpoint prints its address and serves until it is ended.
 Every MISTAKE_EVERYth task gets a mistake, of each kind in turn.
@@ -153,11 +153,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve the answers to the first tasks."""
+    """Serve the answers to the first of our own tasks."""
     parser = child.parser(__doc__)
     parser.add_argument("--count", type=int, default=20, help="how many tasks it knows")
     options = parser.parse_args()
-    endpoint = Endpoint(Script(pick(options.count)))
+    endpoint = Endpoint(Script(pick(options.count, "sample")))
     Thread(target=endpoint.serve_forever, daemon=True).start()
     child.serve(endpoint.url, with_parent=options.with_parent)
 

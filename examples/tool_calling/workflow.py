@@ -1,7 +1,7 @@
 """The workflow: pick tasks, let each user's assistant choose a call, carry it out, grade it.
 
 Users are served side by side; the questions of one user in the order they are asked, because the
-assistant shows the model the user's last exchanges.
+assistant remembers what it chose before.
 """
 
 import time
@@ -9,7 +9,7 @@ import time
 import nalar
 from examples.tool_calling import grade as grading
 from examples.tool_calling import tasks, toolbox
-from examples.tool_calling.llm import InvalidAnswer, ModelSettings, choose_call
+from examples.tool_calling.llm import InvalidAnswer, ModelSettings, NoAnswer, choose_call
 from examples.tool_calling.records import (
     Attempt,
     Exchange,
@@ -18,11 +18,9 @@ from examples.tool_calling.records import (
     Row,
     Summary,
     Task,
+    Usage,
     Verdict,
 )
-
-#: Exchanges of the session that the model is shown.
-HISTORY_SHOWN = 2
 
 
 class Assistant(nalar.Agent, stateful=True):
@@ -34,18 +32,20 @@ class Assistant(nalar.Agent, stateful=True):
     async def choose(self, question: Question) -> Attempt:
         """Ask the model; what it chose is remembered for the questions after this one."""
         started_s = time.perf_counter()
-        call, problem = None, ""
+        call, problem, usage, answered = None, "", Usage(), True
+        # One question without a good answer is graded as wrong; it does not end the run.
         try:
-            choice = await choose_call(
-                ModelSettings.from_environment(), question, self.history[-HISTORY_SHOWN:]
-            )
+            choice = await choose_call(ModelSettings.from_environment(), question, self.history)
             call, usage = choice.call, choice.usage
             self.history.append(Exchange(question=question.text, call=call))
         except InvalidAnswer as error:
             problem, usage = str(error), error.usage
+        except NoAnswer as error:
+            problem, answered = str(error), False
         return Attempt(
             call=call,
             problem=problem,
+            answered=answered,
             usage=usage,
             latency_s=time.perf_counter() - started_s,
             worker=nalar.context().worker,
@@ -53,9 +53,9 @@ class Assistant(nalar.Agent, stateful=True):
 
 
 @nalar.tool
-def pick_tasks(count: int) -> list[Task]:
-    """Return the first tasks of the benchmark."""
-    return list(tasks.pick(count))
+def pick_tasks(count: int, source: tasks.Source) -> list[Task]:
+    """Return the first tasks of a source."""
+    return list(tasks.pick(count, source))
 
 
 @nalar.tool
@@ -75,9 +75,9 @@ def grade(task: Task, attempt: Attempt) -> Verdict:
 
 
 @nalar.workflow
-async def tool_calling(count: int = 20) -> Summary:
-    """Run the first `count` tasks and say how many were right."""
-    picked = await pick_tasks(count)
+async def tool_calling(count: int = 20, source: tasks.Source = "bfcl") -> Summary:
+    """Run the first `count` tasks of a source and say how many were right."""
+    picked = await pick_tasks(count, source)
     # All calls are made at once: an attempt is handed on before it is there.
     attempts = [Assistant.options(session=task.user).choose(task.question) for task in picked]
     pairs = list(zip(picked, attempts, strict=True))

@@ -46,7 +46,7 @@ def test_marked_tasks_get_a_mistake_of_each_kind_and_the_others_none() -> None:
     assert {id_: reason for id_, reason in outcomes.items() if reason} == {
         "5": "number is missing",
         "10": "length",
-        "15": "chose root, not square",
+        "15": "the right function is square",
     }
 
 

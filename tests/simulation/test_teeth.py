@@ -1,0 +1,108 @@
+"""A simulation is worth what it would notice: each rule of the runtime, broken on purpose."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from nalar.bus.memory import MemoryQueues
+from nalar.controllers.held import Held
+from nalar.controllers.worker import Worker
+from nalar.ids import FutureId, Ref
+from nalar.lineage import Lineage
+from nalar.results import Results
+from nalar.statestore.memory import MemoryLedger
+from nalar.statestore.session import SessionFold, after_lost
+from tests.simulation.simulation import simulate
+
+#: Seeds that are tried until one notices.
+TRIES = 12
+
+
+def without_the_fence(patch: pytest.MonkeyPatch) -> None:
+    """Every commit is taken, whatever the log has become."""
+    commit = MemoryLedger.commit
+
+    def unfenced(self: MemoryLedger, ref: Ref, body: bytes, **given: Any) -> Awaitable[int]:
+        return commit(self, ref, body, **{**given, "expected": self._log.newest(ref)})
+
+    patch.setattr(MemoryLedger, "commit", unfenced)
+
+
+def acknowledging_first(patch: pytest.MonkeyPatch) -> None:
+    """The message is gone before the record stands."""
+    conclude = Worker._conclude
+
+    async def hasty(self: Worker, held: Held, work: Any) -> None:
+        held.delivery.ack()
+        await conclude(self, held, work)
+
+    patch.setattr(Worker, "_conclude", hasty)
+
+
+def hearing_only(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is ever read again: a lost announcement is lost."""
+
+    async def never(_: Results) -> None:
+        await asyncio.Event().wait()
+
+    patch.setattr(Results, "run", never)
+
+
+def in_any_order(patch: pytest.MonkeyPatch) -> None:
+    """Calls do not name their predecessor."""
+    follow = Lineage.follow
+
+    def forgetful(self: Lineage, *given: Any, **named: Any) -> None:
+        follow(self, *given, **named)
+
+    patch.setattr(Lineage, "follow", forgetful)
+
+
+def forgetting_what_is_done(patch: pytest.MonkeyPatch) -> None:
+    """The fold does not know which calls are part of it."""
+
+    def never(_: SessionFold, __: FutureId) -> bool:
+        return False
+
+    patch.setattr(SessionFold, "has", never)
+
+
+def never_delivering_again(patch: pytest.MonkeyPatch) -> None:
+    """A message is held for ever by who took it, dead or alive."""
+
+    def patient(_: float) -> MemoryQueues:
+        return MemoryQueues(1e6)
+
+    patch.setattr("nalar.statestore.memory.MemoryQueues", patient)
+
+
+def committing_what_is_stale(patch: pytest.MonkeyPatch) -> None:
+    """A call whose session moved on is not run again: its old change is stored."""
+
+    def stubborn(*given: Any) -> str:
+        verdict = after_lost(*given)
+        return "commit_again" if verdict == "rerun" else verdict
+
+    patch.setattr("nalar.controllers.settle.after_lost", stubborn)
+
+
+BROKEN: list[Callable[[pytest.MonkeyPatch], None]] = [
+    without_the_fence, acknowledging_first, hearing_only, in_any_order,
+    forgetting_what_is_done, never_delivering_again, committing_what_is_stale,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_a_broken_rule_is_noticed(
+    broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(TRIES):
+        calm = simulate(seed, faults=False)
+        with monkeypatch.context() as patch:
+            broken(patch)
+            run = simulate(seed)
+        if run.findings or run.differences(calm):
+            return
+    pytest.fail(f"{TRIES} seeds did not notice")
