@@ -17,7 +17,7 @@ import orjson
 from nalar.agents.spec import MethodSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
-from nalar.cancel import commit_cancelled
+from nalar.cancel import commit_end
 from nalar.clock import Clock
 from nalar.context import DEFAULT_OPTIONS, CallOptions, Runtime, current_call
 from nalar.draft import ANYONE, address, begin, draft, inherit, keyed, lane_of, repeats
@@ -216,11 +216,14 @@ class Calls:
             resent = dataclasses.replace(invocation, resent=True)
             again = self._owned(self._publish_again(spec, resent))
             self._store(again, spec, future, resent, family)
+        elif isinstance(error, Unavailable):
+            # Too late to be stored, if it is not: what the ledger says now is final.
+            self._owned(self._commit_end(invocation))
         elif error is not None:
             self._results.forget(invocation.ref)
             future.fail(error)
             # Calls that follow this one wait for a record of it.
-            self._owned(self._commit_cancelled(invocation))
+            self._owned(self._commit_end(invocation))
         elif invocation.resent:
             # An earlier attempt may have finished it before anyone here watched.
             self._results.read_soon(invocation.ref)
@@ -271,13 +274,13 @@ class Calls:
         return True
 
     def _start_cancelling(self, invocation: Invocation) -> None:
-        self._owned(self._commit_cancelled(invocation))
+        self._owned(self._commit_end(invocation))
 
-    async def _commit_cancelled(self, invocation: Invocation) -> None:
-        """Commit the cancellation, or find a record, however often that has to be tried."""
-        while self._clock.now_s() < invocation.deadline:
+    async def _commit_end(self, invocation: Invocation) -> None:
+        """Commit that the call has no result, or find its record, until the server answers."""
+        while True:
             try:
-                await commit_cancelled(
+                await commit_end(
                     self._backend, self._settings, invocation, now_s=self._clock.now_s()
                 )
                 break

@@ -1,9 +1,9 @@
-"""Cancelling a call by committing its terminal record before the call does."""
+"""Ending a call from outside, by committing its terminal record before the call does."""
 
 from nalar.backend import Backend
 from nalar.bus.codec import encode_record
 from nalar.errors import CommitLost, CommitUnknown
-from nalar.messages import ErrorInfo, Invocation, Record
+from nalar.messages import ErrorInfo, Invocation, Record, Status
 from nalar.settings import Settings
 from nalar.statestore.sessions import Sessions
 
@@ -11,15 +11,21 @@ from nalar.statestore.sessions import Sessions
 _TRIES = 20
 
 
-def cancelled(invocation: Invocation, now_s: float) -> Record:
-    """Return the record of a call that was cancelled before it had a result."""
+def ended(invocation: Invocation, now_s: float) -> Record:
+    """Return the record of a call that was cancelled, or too late, before it had a result."""
+    if now_s < invocation.deadline:
+        status: Status = "cancelled"
+        error = ErrorInfo("cancelled", "Cancelled", "the call was cancelled by its caller")
+    else:
+        status = "expired"
+        error = ErrorInfo("expired", "Expired", "the deadline passed before the call was stored")
     return Record(
         ref=invocation.ref,
         method=invocation.method,
         session=invocation.session,
-        status="cancelled",
+        status=status,
         result=None,
-        error=ErrorInfo("cancelled", "Cancelled", "the call was cancelled by its caller"),
+        error=error,
         arguments=invocation.arguments,
         delta=None,
         worker="",
@@ -34,13 +40,13 @@ def cancelled(invocation: Invocation, now_s: float) -> Record:
     )
 
 
-async def commit_cancelled(
+async def commit_end(
     backend: Backend, settings: Settings, invocation: Invocation, *, now_s: float
 ) -> None:
-    """Commit the cancellation unless a record stands; whoever commits first has decided."""
+    """Commit the end of the call unless a record stands; whoever commits first has decided."""
     ref = invocation.ref
-    body = encode_record(cancelled(invocation, now_s))
-    ttl_s = invocation.deadline - now_s + settings.retention_s
+    body = encode_record(ended(invocation, now_s))
+    ttl_s = max(0.0, invocation.deadline - now_s) + settings.retention_s
     for _ in range(_TRIES):
         expected = 0
         if ref.effect == "s":

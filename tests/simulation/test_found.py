@@ -5,8 +5,6 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import pytest
-
 import nalar
 from nalar.controllers.local_events import Arrived, Ended, LaneLost
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
@@ -310,7 +308,6 @@ def test_a_cancelled_call_does_not_let_the_next_one_overtake_the_one_before() ->
     in_world(story)
 
 
-@pytest.mark.xfail(strict=True, reason="calls.py: past the deadline, no answer is called a failure")
 def test_a_call_whose_publish_was_not_answered_in_its_time_ends_as_the_ledger_says() -> None:
     async def story(world: World) -> None:
         _, client = await one_of_each(world)
