@@ -129,8 +129,11 @@ def parse_module_target(text: str) -> Target:
 
 
 def parse_names(text: str) -> list[str]:
-    """Return the names in a list separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Return the names in a list separated by commas; raises InputError when there are none."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError("--agents names none: give one or more, as in Analyst,search, or leave it")
+    return names
 
 
 def given(option: str) -> Arguments:

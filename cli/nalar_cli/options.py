@@ -63,7 +63,9 @@ Timeout = Annotated[
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option("--concurrency", "-c", min=1, metavar="N", help="Calls at a time per process."),
+    typer.Option(
+        "--concurrency", "-c", min=1, max=100_000, metavar="N", help="Calls at a time per process."
+    ),
 ]
 Processes = Annotated[
     int, typer.Option("--processes", min=1, max=256, metavar="N", help="Worker processes.")

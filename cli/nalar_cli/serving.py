@@ -42,8 +42,8 @@ def worker(  # noqa: PLR0913, PLR0917 -- each is an option
         list[str], typer.Argument(metavar="MODULE...", help="Files or dotted names to serve.")
     ],
     agents: Annotated[
-        str, typer.Option("--agents", metavar="A,B", help="Serve these only; else all.")
-    ] = "",
+        str | None, typer.Option("--agents", metavar="A,B", help="Serve these only; else all.")
+    ] = None,
     concurrency: Concurrency = None,
     processes: Processes = 1,
     name: Annotated[
@@ -69,11 +69,11 @@ def worker(  # noqa: PLR0913, PLR0917 -- each is an option
     settings = settings_of(server, creds, concurrency=concurrency)
     if processes > 1:
         words = worker_words(modules, server, creds, concurrency=concurrency, level=level)
-        words += ["--agents", agents] if agents else []
+        words += ["--agents", agents] if agents is not None else []
         words += ["--name", name if "{pid}" in name else f"{name}-{{pid}}"] if name else []
         raise typer.Exit(_supervise(command_of(words, settings), processes))
     _with_fixed_hashes()
-    chosen = _load(modules, parse_names(agents))
+    chosen = _load(modules, [] if agents is None else parse_names(agents))
     raise typer.Exit(_serve(chosen, settings, name.replace("{pid}", str(os.getpid()))))
 
 

@@ -88,8 +88,15 @@ class Executor:
             return _collected(made) if spec.is_generator else made
         fn = _listing(spec.fn) if spec.is_generator else spec.fn
         run = entered(call).run
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._threads, lambda: run(fn, *args, **kwargs))
+
+        def in_thread() -> Any:
+            try:
+                return run(fn, *args, **kwargs)
+            except StopIteration as error:
+                # No future takes one; a coroutine's becomes this too.
+                raise RuntimeError("the agent's code raised StopIteration") from error
+
+        return asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
 
     def close(self) -> None:
         """Let idle threads go; code that still runs in one is left alone."""

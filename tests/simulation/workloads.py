@@ -13,7 +13,7 @@ from nalar.errors import CallError
 #: Agents that keep no state, by the names they are served under.
 STATELESS = (
     "sim_add", "sim_later", "sim_total", "sim_name", "sim_fail",
-    "sim_fan", "sim_story", "sim_tree", "sim_brave",
+    "sim_fan", "sim_story", "sim_tree", "sim_brave", "sim_relay",
 )  # fmt: skip
 STATEFUL = ("SimLog", "SimDesk")
 
@@ -111,6 +111,18 @@ async def tree(caller: str, depth: int) -> int:
     branches: Any = [tree(f"{caller}{side}", depth - 1) for side in "lr"]
     await SimLog.append(caller, f"{caller}#0")
     return await total(branches, {"self": 1})
+
+
+@nalar.workflow(name="sim_relay")
+async def relay(caller: str) -> list[str]:
+    """Hand on what ends first, first; then go on for a while."""
+    handed: list[str] = []
+    async for ended in nalar.as_completed([later("x", 0.5), later("y", 0.6)]):
+        value = await ended
+        await SimLog.append(caller, f"{value}#{len(handed)}")
+        handed.append(value)
+    await later("", 3.0)
+    return handed
 
 
 @nalar.workflow(name="sim_brave")

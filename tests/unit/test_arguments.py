@@ -117,4 +117,6 @@ def test_run_wants_a_module() -> None:
 
 def test_names_are_separated_by_commas() -> None:
     assert parse_names(" A, B ,,C") == ["A", "B", "C"]
-    assert parse_names("") == []
+    for nothing in ("", " , "):
+        with pytest.raises(InputError, match="names none"):
+            parse_names(nothing)

@@ -46,6 +46,11 @@ async def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+@nalar.tool(name="serve_stop")
+def stop() -> int:
+    return next(iter(()))
+
+
 class ServeNotes(nalar.Agent, stateful=True):
     notes: nalar.ManagedList[str]
 
@@ -95,10 +100,12 @@ def test_what_a_generator_yields_is_the_list_that_its_call_returns() -> None:
         assert lines(3).result(10) == [0, 1, 2]  # type: ignore[comparison-overlap]
 
 
-def test_code_that_raises_keyboard_interrupt_fails_its_call_alone() -> None:
+def test_code_that_raises_what_loops_take_for_their_own_fails_its_call_alone() -> None:
     with nalar.local():
         with pytest.raises(AgentError, match="KeyboardInterrupt"):
             interrupt().result(10)
+        with pytest.raises(AgentError, match="StopIteration"):
+            stop().result(10)
         assert add(1, 2).result(10) == 3
 
 
