@@ -5,6 +5,7 @@ event loop that started it.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import threading
@@ -17,15 +18,22 @@ import orjson
 from nalar.agents.spec import MethodSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
-from nalar.cancel import commit_end
+from nalar.cancel import commit_end, ended
 from nalar.clock import Clock
-from nalar.context import DEFAULT_OPTIONS, CallOptions, Runtime, current_call
-from nalar.draft import ANYONE, address, begin, draft, inherit, keyed, lane_of, repeats
-from nalar.errors import NalarError, Unavailable, UsageError, ValueTooLarge, call_error
+from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, current_call
+from nalar.draft import ANYONE, address, begin, draft, inherit, keyed, lane_of, named, repeats
+from nalar.errors import (
+    CommitUnknown,
+    NalarError,
+    Unavailable,
+    UsageError,
+    ValueTooLarge,
+    call_error,
+)
 from nalar.futures import Future
 from nalar.ids import FutureId, Ref, new_name, new_root
 from nalar.lineage import Lineage
-from nalar.messages import Invocation, Payload, Record
+from nalar.messages import BlobRef, Invocation, Payload, Record
 from nalar.results import Results
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry, Watch
@@ -33,6 +41,10 @@ from nalar.values import Bound
 
 #: Pause before what got no answer is tried again, in seconds.
 _AGAIN_S = 1.0
+#: How often a large result is read before its future fails: the server may be away.
+_BLOB_TRIES = 30
+#: What a dependency adds to a body at the most, where siblings stand together, in bytes.
+_REF_BYTES = 40
 
 
 class Family:
@@ -96,9 +108,8 @@ class Calls:
         bound = spec.signature.bind(args, kwargs)
         self._check_size(spec, bound)
         caller = current_call()
-        family = self._families.get(caller.ref.future) if caller is not None else None
         now_s = self._clock.now_s()
-        if caller is None or family is None:
+        if caller is None:
             family, parent = self._own, self._own.lineage.parent
             root = keyed(spec, options)
             if root is not None:
@@ -108,12 +119,13 @@ class Calls:
             name = FutureId(root)
             heritage = begin(root, options, now_s=now_s, deadline_s=self._settings.deadline_s)
         else:
+            family = self._family_of(caller, spec)
             parent = family.lineage.parent
-            name = family.lineage.name(spec.target, bound.canonical, options.key)
             heritage = inherit(caller, options, now_s=now_s)
+            name = family.lineage.name(named(spec, heritage), bound.canonical, options.key)
         future: Future[Any] = Future(address(spec, heritage, parent, name))
         recorded = family.lineage.recorded.get(name)
-        if recorded is not None:
+        if recorded is not None and recorded.ref == future.ref:
             self._run(partial(self._settle, spec, future, recorded))
             return future
         invocation = draft(spec, bound, heritage, future, family.lineage, now_s)
@@ -129,6 +141,15 @@ class Calls:
         notify = partial(self._settle, spec, future)
         self._run(partial(self._results.expect, ref, notify, covered=False))
         return future
+
+    def _family_of(self, caller: Call, spec: MethodSpec) -> Family:
+        family = self._families.get(caller.ref.future)
+        if family is None:
+            raise UsageError(
+                f"{spec.label} was called by code that outlived its own call, {caller.path}: "
+                "await what a method starts before it returns"
+            )
+        return family
 
     def _check_size(self, spec: MethodSpec, bound: Bound) -> None:
         size, limit = len(bound.text), self._settings.value_max_bytes
@@ -186,7 +207,8 @@ class Calls:
 
     def _publish(self, spec: MethodSpec, invocation: Invocation) -> asyncio.Future[None]:
         text = invocation.arguments.text
-        if text is not None and len(text) > self._backend.inline_max_bytes:
+        around = len(invocation.path) * 6 + len(invocation.dependencies) * _REF_BYTES
+        if text is not None and len(text) + around > self._backend.inline_max_bytes:
             return self._owned(self._spill(spec, invocation, text))
         lane = lane_of(invocation, stateful=spec.stateful, slots=self._settings.slots)
         return self._backend.queue.publish(lane, invocation)
@@ -223,7 +245,7 @@ class Calls:
             self._results.forget(invocation.ref)
             future.fail(error)
             # Calls that follow this one wait for a record of it.
-            self._owned(self._commit_end(invocation))
+            self._owned(self._commit_end(invocation, error))
         elif invocation.resent:
             # An earlier attempt may have finished it before anyone here watched.
             self._results.read_soon(invocation.ref)
@@ -262,11 +284,18 @@ class Calls:
         try:
             assert record.result is not None
             assert record.result.blob is not None
-            text = await self._backend.blobs.get(record.result.blob)
+            text = await self._blob(record.result.blob)
             inlined = dataclasses.replace(record, result=Payload(text))
             resolve(spec, future, inlined, entry.revision)
         except NalarError as error:
             future.fail(error, revision=entry.revision)
+
+    async def _blob(self, blob: BlobRef) -> bytes:
+        for _ in range(_BLOB_TRIES - 1):
+            with contextlib.suppress(Unavailable):
+                return await self._backend.blobs.get(blob)
+            await asyncio.sleep(_AGAIN_S)
+        return await self._backend.blobs.get(blob)
 
     def _cancel(self, invocation: Invocation) -> bool:
         """Let the first to commit decide: the call's result or its cancellation."""
@@ -276,15 +305,14 @@ class Calls:
     def _start_cancelling(self, invocation: Invocation) -> None:
         self._owned(self._commit_end(invocation))
 
-    async def _commit_end(self, invocation: Invocation) -> None:
+    async def _commit_end(self, invocation: Invocation, cause: BaseException | None = None) -> None:
         """Commit that the call has no result, or find its record, until the server answers."""
         while True:
             try:
-                await commit_end(
-                    self._backend, self._settings, invocation, now_s=self._clock.now_s()
-                )
+                record = ended(invocation, self._clock.now_s(), cause)
+                await commit_end(self._backend, self._settings, record, invocation.deadline)
                 break
-            except NalarError:
+            except (CommitUnknown, Unavailable):
                 await asyncio.sleep(_AGAIN_S)
         self._results.read_soon(invocation.ref)
 

@@ -1,20 +1,30 @@
 """Ending a call from outside, by committing its terminal record before the call does."""
 
+from dataclasses import replace
+
 from nalar.backend import Backend
 from nalar.bus.codec import encode_record
 from nalar.errors import CommitLost, CommitUnknown
-from nalar.messages import ErrorInfo, Invocation, Record, Status
+from nalar.messages import ErrorInfo, Invocation, Payload, Record, Status
 from nalar.settings import Settings
 from nalar.statestore.sessions import Sessions
 
 #: Races with the session's own commits that a cancellation runs before it gives up.
 _TRIES = 20
+#: Characters of an error that are kept.
+_MESSAGE_MAX = 4_000
 
 
-def ended(invocation: Invocation, now_s: float) -> Record:
-    """Return the record of a call that was cancelled, or too late, before it had a result."""
-    if now_s < invocation.deadline:
-        status: Status = "cancelled"
+def ended(invocation: Invocation, now_s: float, cause: BaseException | None) -> Record:
+    """Return the record of a call that ended before it had a result.
+
+    It was cancelled, came too late, or could not be sent because of `cause`.
+    """
+    if cause is not None:
+        status: Status = "rejected"
+        error = ErrorInfo("rejected", type(cause).__name__, str(cause)[:_MESSAGE_MAX])
+    elif now_s < invocation.deadline:
+        status = "cancelled"
         error = ErrorInfo("cancelled", "Cancelled", "the call was cancelled by its caller")
     else:
         status = "expired"
@@ -40,13 +50,18 @@ def ended(invocation: Invocation, now_s: float) -> Record:
     )
 
 
-async def commit_end(
-    backend: Backend, settings: Settings, invocation: Invocation, *, now_s: float
-) -> None:
-    """Commit the end of the call unless a record stands; whoever commits first has decided."""
-    ref = invocation.ref
-    body = encode_record(ended(invocation, now_s))
-    ttl_s = max(0.0, invocation.deadline - now_s) + settings.retention_s
+async def commit_end(backend: Backend, settings: Settings, record: Record, deadline: float) -> None:
+    """Commit the end of the call unless a record stands; whoever commits first has decided.
+
+    Raises Unavailable or CommitUnknown when it may be tried again.
+    """
+    ref = record.ref
+    body = encode_record(record)
+    text = record.arguments.text
+    if len(body) > backend.inline_max_bytes and text is not None:
+        blob = await backend.blobs.put(text)
+        body = encode_record(replace(record, arguments=Payload(None, blob), dependencies=()))
+    ttl_s = max(0.0, deadline - record.finished) + settings.retention_s
     for _ in range(_TRIES):
         expected = 0
         if ref.effect == "s":

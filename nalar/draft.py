@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nalar.agents.spec import MethodSpec
-from nalar.bus.subjects import lane_for_priority, slot_lane, slot_of
+from nalar.bus.subjects import LANE_NORMAL, lane_for_priority, slot_lane, slot_of
 from nalar.context import Call, CallOptions
 from nalar.errors import ReentrantCall, UsageError
 from nalar.futures import Future
@@ -58,7 +58,8 @@ def keyed(spec: MethodSpec, options: CallOptions) -> RootId | None:
     """Return the id of a request with an idempotency key; None for one without."""
     if options.idempotency_key is None:
         return None
-    return keyed_root(options.tenant or "", spec.target, options.idempotency_key)
+    tenant, session = options.tenant or "", options.session or ""
+    return keyed_root(tenant, spec.target, session, options.idempotency_key)
 
 
 def inherit(caller: Call, options: CallOptions, *, now_s: float) -> Heritage:
@@ -161,4 +162,12 @@ def lane_of(invocation: Invocation, *, stateful: bool, slots: int) -> str:
     """Return the lane that a call belongs in."""
     if stateful:
         return slot_lane(slot_of(invocation.session, slots))
+    if invocation.ref.parent == ANYONE:
+        # Whoever repeats it, with whatever priority, must meet it under one subject.
+        return LANE_NORMAL
     return lane_for_priority(invocation.priority)
+
+
+def named(spec: MethodSpec, heritage: Heritage) -> str:
+    """Return what a call is a call of, for its id: sessions of one agent are not the same."""
+    return f"{spec.target}@{heritage.session}" if spec.stateful else spec.target

@@ -6,6 +6,7 @@ any loop or waited for in any thread. Waiting inside a call gives the call's exe
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast
@@ -18,6 +19,8 @@ from nalar.messages import FUTURE_KEY
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
+
+log = logging.getLogger("nalar.futures")
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -82,7 +85,7 @@ class Future(Generic[T_co]):
             if self._callbacks is not None:
                 self._callbacks.append(notify)
                 return
-        notify(self)
+        self._notify(notify)
 
     def value(self, timeout: float | None = None) -> T_co:
         """The paper's name for `result`."""
@@ -146,7 +149,14 @@ class Future(Generic[T_co]):
             callbacks, self._callbacks = self._callbacks, None
         self._cancel = None
         for notify in callbacks or ():
+            self._notify(notify)
+
+    def _notify(self, notify: Callable[[Self], object]) -> None:
+        """Call `notify`; one that raises must not keep the others from hearing."""
+        try:
             notify(self)
+        except Exception:
+            log.exception("a callback of %r failed", self)
 
     # Waiting.
 

@@ -80,9 +80,9 @@ def new_root(now_ms: int, entropy: bytes) -> RootId:
     return RootId(f"{now_ms:012x}{entropy.hex()}")
 
 
-def keyed_root(tenant: str, target: str, key: str) -> RootId:
+def keyed_root(tenant: str, target: str, session: str, key: str) -> RootId:
     """Return the id of the request that `tenant` names `key`: the same whoever makes it again."""
-    named = f"{tenant}\0{target}\0{key}".encode()
+    named = f"{tenant}\0{target}\0{session}\0{key}".encode()
     return RootId(hashlib.blake2b(named, digest_size=16, person=b"nalar request").hexdigest())
 
 

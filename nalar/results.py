@@ -6,6 +6,7 @@ every reconnect, and every few seconds, in turns, for whatever is awaited.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 from itertools import islice
@@ -13,6 +14,8 @@ from itertools import islice
 from nalar.errors import NalarError
 from nalar.ids import Ref
 from nalar.statestore.port import Ledger, LedgerEntry, Watch
+
+log = logging.getLogger("nalar.results")
 
 Notify = Callable[[LedgerEntry], None]
 
@@ -137,4 +140,7 @@ class Results:
             return
         self.forget(entry.ref)
         for notify in listeners:
-            notify(entry)
+            try:
+                notify(entry)
+            except Exception:
+                log.exception("a listener to the record of %s failed", entry.ref)

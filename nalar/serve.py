@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -135,14 +136,15 @@ class LocalRuntime:
         future = self._host.calls.call(spec, args, kwargs, options)
         self._served[spec.agent] = owner
         serving = asyncio.run_coroutine_threadsafe(self._host.serve([owner]), self._loop)
-        serving.add_done_callback(lambda done: _pass_on(done, future))
+        serving.add_done_callback(partial(self._begun, future))
         return future
 
-
-def _pass_on(serving: concurrent.futures.Future[Any], future: Future[Any]) -> None:
-    """Fail the call that its agent could not be served for."""
-    if not serving.cancelled() and (error := serving.exception()) is not None:
-        future.fail(error)
+    def _begun(self, future: Future[Any], serving: concurrent.futures.Future[Any]) -> None:
+        """Fail the call that its agent could not be served for; the next one tries again."""
+        if not serving.cancelled() and (error := serving.exception()) is not None:
+            if future.ref is not None:
+                self._served.pop(future.ref.agent, None)
+            future.fail(error)
 
 
 def connect(url: str | None = None, *, settings: Settings | None = None) -> Connection:

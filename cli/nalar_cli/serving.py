@@ -211,6 +211,11 @@ def _serve(agents: "tuple[AgentSpec, ...]", settings: "Settings", name: str) -> 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         abandoned = runner.run(run_worker(agents, settings, name=name, ready=ready))
     log.info("worker stopped pid=%d abandoned=%d", os.getpid(), abandoned)
+    if abandoned:
+        # Python would wait for the threads of synchronous calls, however long they take.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 

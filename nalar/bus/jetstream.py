@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from typing import Final
 
 from nalar.bus import subjects, topology
 from nalar.bus.codec import encode_invocation
@@ -11,7 +12,7 @@ from nalar.bus.port import Delivery
 from nalar.bus.pull import JetStreamInbox
 from nalar.bus.replies import (
     JETSTREAM_UNAVAILABLE,
-    SUBJECT_HAS_MESSAGE,
+    NOT_STORED,
     ApiError,
     NoResponders,
     parse_stored,
@@ -24,6 +25,10 @@ from nalar.settings import Settings
 
 #: Pause before asking a server again that has the stream but no leader for it.
 LEADERLESS_PAUSE_S = 0.25
+
+
+#: How the server says that a message waits under the subject already.
+_TAKEN: Final = "per subject"
 
 
 class _Publish(Waiter):
@@ -51,7 +56,7 @@ class _Publish(Waiter):
         except ApiError as error:
             if error.err_code == JETSTREAM_UNAVAILABLE:
                 raise NoResponders(str(error)) from error
-            if error.err_code != SUBJECT_HAS_MESSAGE:
+            if error.err_code != NOT_STORED or _TAKEN not in str(error):
                 raise Unavailable(f"{self._invocation.target} was refused: {error}") from error
             # This very call waits or runs already: an earlier copy of it was stored.
         self.resolve(None)

@@ -174,8 +174,10 @@ class Link:
         pause_s = RECONNECT_S
         while True:
             await asyncio.sleep(self._chance.uniform(pause_s / 2, pause_s))
-            with contextlib.suppress(Unavailable):
+            try:
                 return await self._connect(ATTEMPT_S)
+            except Exception as error:  # noqa: BLE001 -- whatever it is may pass: a file, a proxy
+                self._last_errors = [*self._last_errors[-2:], str(error)]
             pause_s = min(RECONNECT_MAX_S, pause_s * 1.5)
 
     # What is known of the connection.
@@ -269,11 +271,6 @@ class Link:
         if self.closed:
             waiter.fail(Unanswered(f"{waiter.subject}: this connection is closed"))
         elif self._connection is not None and self._connection.alive:
-            try:
-                self._connection.check_size(len(waiter.headers or b"") + len(waiter.body))
-            except NalarError as error:
-                waiter.fail(error)
-                return waiter.future
             self._send_request(waiter)
         elif waiter.resends:
             self._parked[waiter] = None
@@ -296,6 +293,11 @@ class Link:
 
     def _send_request(self, waiter: Waiter) -> None:
         assert self._connection is not None, "callers checked"
+        try:
+            self._connection.check_size(len(waiter.headers or b"") + len(waiter.body))
+        except NalarError as error:
+            waiter.fail(error)
+            return
         waiter.token = b"%d" % next(self._tokens)
         self._waiting[waiter.token] = waiter
         reply = f"{self._inbox}{waiter.token.decode()}"

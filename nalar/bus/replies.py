@@ -14,7 +14,8 @@ from nalar.errors import NalarError, Unavailable
 #: JetStream's error codes that mean something to us.
 WRONG_LAST_SEQUENCE: Final = 10071
 WRONG_LAST_SEQUENCE_UNCLEAR: Final = 10164
-SUBJECT_HAS_MESSAGE: Final = 10077
+#: For whatever reason: the description tells a full stream from a subject that is taken.
+NOT_STORED: Final = 10077
 NO_MESSAGE: Final = 10037
 STREAM_NOT_FOUND: Final = 10059
 STREAM_NAME_IN_USE: Final = 10058

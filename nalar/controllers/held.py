@@ -53,7 +53,9 @@ class Held:
 class ExecutionSlot:
     """The slot of one running call (see `nalar.context.Slot`).
 
-    Branches of the call may wait at the same time; the slot is given up once and taken once.
+    Branches of the call may wait at the same time, and nobody can tell whether the others work.
+    So the slot is free while any of them waits for a future, and is taken again when none does:
+    a call that held it while one of its futures needs it would wait for ever.
     """
 
     def __init__(self, key: str, feed: Callable[[Event], None]) -> None:
@@ -61,8 +63,11 @@ class ExecutionSlot:
         self._feed = feed
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._away = False
+        #: Branches that wait for a future.
+        self._waiting = 0
+        #: Set while the call asks for its slot: then no branch waits for a future.
         self._back: asyncio.Future[None] | None = None
+        self._over = False
 
     def leave(self) -> None:
         if threading.get_ident() == self._thread:
@@ -71,39 +76,56 @@ class ExecutionSlot:
             self._loop.call_soon_threadsafe(self._leave)
 
     def _leave(self) -> None:
-        if not self._away:
-            self._away = True
+        self._waiting += 1
+        if self._waiting == 1 and not self._over:
             self._feed(Left(self._key))
+            self.resumed()
 
     async def enter(self) -> None:
-        if not self._away:
+        if threading.get_ident() != self._thread:  # Synchronous code with a loop of its own.
+            entering = asyncio.run_coroutine_threadsafe(self.enter(), self._loop)
+            await asyncio.wrap_future(entering)
             return
-        back = self._back
-        if back is None:
-            back = self._back = self._loop.create_future()
-            self._feed(Returned(self._key))
-        # Shielded: a branch that is cancelled must not take the slot from the others.
-        await asyncio.shield(back)
+        self._waiting -= 1
+        if self._waiting or self._over:
+            return
+        back = self._back = self._loop.create_future()
+        self._feed(Returned(self._key))
+        try:
+            await back
+        except BaseException:
+            if self._back is back and not self._over:
+                self._feed(Rejoined(self._key))
+                self._back = None
+            raise
 
     def enter_blocking(self) -> None:
         asyncio.run_coroutine_threadsafe(self.enter(), self._loop).result()
 
     def rejoin(self) -> None:
-        if self._away:
+        if threading.get_ident() == self._thread:
+            self._rejoin()
+        else:
+            self._loop.call_soon_threadsafe(self._rejoin)
+
+    def _rejoin(self) -> None:
+        self._waiting -= 1
+        if not self._waiting and not self._over:
             self._feed(Rejoined(self._key))
-            self.resumed()
 
     def finish(self) -> None:
         """The call's code has finished; only its record is still to be stored."""
+        self._over = True
         self._feed(Finished(self._key))
+        self.resumed()
 
-    def again(self) -> None:
+    def again(self) -> "ExecutionSlot":
         """The call's code runs once more: what it was based on is no longer true."""
         self._feed(Rejoined(self._key))
+        return ExecutionSlot(self._key, self._feed)
 
     def resumed(self) -> None:
-        """The call has its slot again: let every branch that waits for it go on."""
-        self._away = False
+        """Let the branch that asked for the slot go on."""
         back, self._back = self._back, None
         if back is not None and not back.done():
             back.set_result(None)

@@ -94,7 +94,8 @@ class Intake:
                 priority=invocation.priority,
                 deadline=invocation.deadline,
                 missing=self._await_records(held),
-                after=invocation.after,
+                # One whose result the call needs as well does more than order it.
+                after=None if invocation.after in invocation.dependencies else invocation.after,
                 at_s=self._clock.now_s(),
             )
         )

@@ -121,9 +121,10 @@ class LocalState:
             counts[held.state.name.lower()] += 1
         return counts
 
-    def holds(self, key: str) -> bool:
-        """Say whether the call is held: a second delivery of it needs no second run."""
-        return key in self._held
+    def works(self, key: str) -> bool:
+        """Say whether the call's code runs, or its record is being stored."""
+        held = self._held.get(key)
+        return held is not None and held.state in (State.RUNNING, State.SETTLING)
 
     def handle(self, event: Event) -> list[Effect]:  # noqa: C901 -- a closed union, one line each
         """Apply one event and return the effects it causes, oldest first."""
@@ -211,11 +212,12 @@ class LocalState:
                 self._queue(held)
 
     def _vacate(self, key: str, state: State) -> None:
-        """Free the slot of a running call."""
+        """Free the slot of a call that has one, or asks for it again."""
         held = self._held[key]
-        if held.state is State.RUNNING:
+        if held.state in (State.RUNNING, State.RETURNING, State.WAITING):
+            self._running -= held.state is State.RUNNING
+            self._returning.pop(key, None)
             held.state = state
-            self._running -= 1
             self._settling += state is State.SETTLING
 
     def _return(self, key: str) -> None:

@@ -23,6 +23,8 @@ WORKERS = "worker"
 LEASES = "lease"
 #: Signs of life in one lease: two may be lost.
 _BEATS = 3
+#: How long slots may take to be released at the very end, in seconds; then their leases lapse.
+_LEAVE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -221,16 +223,20 @@ class Membership:
         """Take no more slots: the worker is about to leave."""
         self._retired = True
 
+    async def give_up(self) -> None:
+        """Begin to release every slot: each goes when nothing works there any more."""
+        async with self._turn:
+            for (agent, slot), revision in list(self._own.items()):
+                self._release_soon(agent, slot, revision)
+
     async def leave(self) -> None:
         """Give everything up, so that others take over at once."""
         self.retire()
         for watch in self._watches:
             watch.close()
-        async with self._turn:
-            for (agent, slot), revision in list(self._own.items()):
-                self._release_soon(agent, slot, revision)
+        await self.give_up()
         if self._leaving:
-            await asyncio.wait(list(self._leaving.values()))
+            await asyncio.wait(list(self._leaving.values()), timeout=_LEAVE_S)
         if self._entry:
             # Without the server it goes by itself, a lease later.
             with contextlib.suppress(NalarError):

@@ -4,6 +4,7 @@ Reads as the life of a call: has it been done? whose state does it change? run i
 only then say so. What may fail half-way is answered in ARCHITECTURE.md, arrow by arrow.
 """
 
+import asyncio
 import copy
 import random
 
@@ -110,7 +111,7 @@ class Runner:
             if session.fold.has(future) or await self._done_before(held):
                 self._results.read_soon(held.invocation.ref)
                 return
-            fields = self._fields(held, session)
+            fields = self._take_fields(held, session)
             started = self._clock.now_s()
             outcome = await self._execute(held, fields)
             outcome, delta = _change(outcome, fields, held.invocation.path)
@@ -118,21 +119,22 @@ class Runner:
             if settlement.how is Settled.COMMITTED and settlement.entry is not None:
                 self._keep(session, fields, settlement.entry, delta)
                 return
-            # The fold has moved on: what the fields hold was built on an older state.
-            session.fields = None
             if settlement.how is Settled.DONE:
                 return
             assert held.slot is not None, "a call that runs has a slot"
-            held.slot.again()
+            held.slot = held.slot.again()
 
     async def _open(self, held: Held) -> Session:
         return await self._sessions.open(held.agent.name, held.invocation.session)
 
-    def _fields(self, held: Held, session: Session) -> ManagedFields:
-        """Return the session's collections, kept from its last call when they are still good."""
-        if session.fields is None:
-            session.fields = ManagedFields(held.agent.fields, session.fold.state)
-        return session.fields
+    def _take_fields(self, held: Held, session: Session) -> ManagedFields:
+        """Return the session's collections, kept from its last call when they are still good.
+
+        They are put back when the call has committed: whatever else may end it, what it did to
+        them is gone with it.
+        """
+        fields, session.fields = session.fields, None
+        return fields or ManagedFields(held.agent.fields, session.fold.state)
 
     def _keep(
         self, session: Session, fields: ManagedFields, entry: LedgerEntry, delta: bytes | None
@@ -146,6 +148,8 @@ class Runner:
             fields.discard()
         else:
             fields.committed()
+        fields.pass_on()
+        session.fields = fields
 
     async def _execute(self, held: Held, fields: ManagedFields | None) -> Outcome:
         """Run the call's code with its context, its children counted as its own."""
@@ -167,6 +171,10 @@ class Runner:
                 resolved,
                 self._call(held),
             )
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # Abandoned: whatever the code answers to that is not the call's result.
+                raise asyncio.CancelledError
             # A crash after our commit must not leave a child that was never published.
             await family.stored()
         finally:

@@ -121,4 +121,7 @@ class Settler:
                 blob = await self._backend.blobs.put(payload.text)
                 record = replace(record, **{name: Payload(None, blob)})
                 body = encode_record(record)
+        if len(body) > self._backend.inline_max_bytes:
+            # What is left is the list of dependencies; the invocation's arguments name them too.
+            body = encode_record(replace(record, dependencies=()))
         return body

@@ -33,8 +33,10 @@ from nalar.controllers.local_events import (
     Event,
     Expire,
     Fail,
+    Finished,
     HandBack,
     LaneLost,
+    Left,
     Resume,
     Start,
     Ticked,
@@ -56,6 +58,8 @@ _HAND_BACK_S = 1.0
 _TICK_S = 1.0
 #: Records that may be on their way to the ledger before a worker asks for more calls.
 _SETTLING_MAX = 1024
+#: How long cancelled calls may take to clean up, in seconds.
+_CANCEL_S = 2.0
 #: Signs of life in one lease of a message: two may be lost.
 _BEATS = 3
 #: Where the registry keeps what is served, in the control bucket.
@@ -148,6 +152,7 @@ class Worker:
         for name in list(self._inboxes):
             await self._close(name)
         self._feed(DrainBegan())
+        await self._membership.give_up()
         try:
             async with asyncio.timeout(grace_s):
                 await self._until(lambda: not self._held)
@@ -156,7 +161,9 @@ class Worker:
         abandoned = len(self._held)
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            # Code that will not be cancelled is left alone.
+            await asyncio.wait(list(self._tasks), timeout=_CANCEL_S)
         for session in self._sessions.all():
             await self._sessions.save(session, self._clock.now_s())
         await self._membership.leave()
@@ -197,15 +204,30 @@ class Worker:
         await self._open(agent, slot_lane(slot), rank=1, private=True)
 
     async def _slot_released(self, agent: AgentName, slot: int) -> None:
-        await self._slot_lost(agent, slot)
-        name = f"{agent}/{slot_lane(slot)}"
-        await self._until(lambda: all(held.inbox != name for held in self._held.values()))
+        name = await self._leave_slot(agent, slot)
+        # A call that waits may wait for one in this very slot, which only the next owner can run.
+        await self._until(
+            lambda: (
+                not any(
+                    held.inbox == name and self._state.works(key)
+                    for key, held in self._held.items()
+                )
+            )
+        )
+
+        for session in self._sessions.drop_slot(agent, slot):
+            await self._sessions.save(session, self._clock.now_s())
 
     async def _slot_lost(self, agent: AgentName, slot: int) -> None:
+        await self._leave_slot(agent, slot)
+        self._sessions.drop_slot(agent, slot)
+
+    async def _leave_slot(self, agent: AgentName, slot: int) -> str:
+        """Stop pulling from the slot, give back what has not started, and return its inbox."""
         name = f"{agent}/{slot_lane(slot)}"
         await self._close(name)
         self._feed(LaneLost(tuple(k for k, held in self._held.items() if held.inbox == name)))
-        self._sessions.drop_slot(agent, slot)
+        return name
 
     def _ask(self) -> None:
         if self._state.settling > _SETTLING_MAX:
@@ -228,6 +250,10 @@ class Worker:
     def _feed(self, event: Event) -> None:
         for effect in self._state.handle(event):
             self._enact(effect)
+        if isinstance(event, Left | Finished):
+            # A slot is free, and nothing of ours may come to an end before more is asked for.
+            self._ask()
+            self._ended.set()
 
     def _enact(self, effect: Effect) -> None:
         held = self._held[effect.key]

@@ -132,7 +132,7 @@ class ManagedFields:
 
     A call: `bind` once, run it, `delta()`. When the commit is stored, advance the fold by that
     delta, then `committed()`. When the call failed or the commit was lost, `discard()`. When
-    the fold took in entries of others, `reload()`.
+    the fold took in entries of others, `reload()`. Before the next call, `pass_on()`.
     """
 
     def __init__(self, annotations: Mapping[str, object], state: dict[str, JSON]) -> None:
@@ -172,6 +172,10 @@ class ManagedFields:
         """Go back to the committed state."""
         for field in self.collections.values():
             field.discard()
+
+    def pass_on(self) -> None:
+        """Untie what the call had in its hands: code that outlives it must not reach the next."""
+        self.collections = {name: field.heir() for name, field in self.collections.items()}
 
     def reload(self, state: dict[str, JSON] | None = None) -> None:
         """Forget all copies: others changed the state, or the fold was replaced by `state`'s."""

@@ -6,6 +6,7 @@ Pure. A collection that was never tied is an ordinary container, and none of thi
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import NoReturn, Self
 
 from nalar.errors import ArgumentError, UsageError
@@ -99,6 +100,15 @@ class Managed(ABC):
             self._forget()
             self._sealed = self._version
 
+    def heir(self) -> Self:
+        """Return a collection with the content and the ties of this one, which loses both."""
+        kind = type(self)
+        heir = kind.__new__(kind)
+        for name in _slots(kind):
+            setattr(heir, name, getattr(self, name))
+        kind.__init__(self)
+        return heir
+
     @abstractmethod
     def load(self) -> None:
         """Read the state now, unless that was done."""
@@ -124,6 +134,12 @@ class Managed(ABC):
     def _watched(self) -> bool:
         """Whether items can change in place after they were handed out."""
         return self._binding is not None and self._binding.codec.mutable
+
+
+@cache
+def _slots(kind: type) -> tuple[str, ...]:
+    names = (name for base in kind.__mro__ for name in vars(base).get("__slots__", ()))
+    return tuple(name for name in names if name != "__weakref__")
 
 
 def refuse_text(content: object) -> None:

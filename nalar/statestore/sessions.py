@@ -73,12 +73,15 @@ class Sessions:
         """Forget a copy that cannot be trusted or is no longer ours."""
         self._known.pop((session.agent, session.name), None)
 
-    def drop_slot(self, agent: AgentName, slot: int) -> None:
-        """Forget the copies of a slot that another worker owns now."""
+    def drop_slot(self, agent: AgentName, slot: int) -> list[Session]:
+        """Forget the copies of a slot that another worker owns, or is about to; return them."""
         slots = self._settings.slots
-        for owner, name in list(self._known):
-            if owner == agent and slot_of(name, slots) == slot:
-                del self._known[owner, name]
+        keys = [
+            (owner, name)
+            for owner, name in self._known
+            if owner == agent and slot_of(name, slots) == slot
+        ]
+        return [self._known.pop(key) for key in keys]
 
     def all(self) -> list[Session]:
         """Return the copies that have commits their snapshot lacks."""

@@ -17,7 +17,7 @@ from nalar.bus.replies import ApiError, parse_api
 from nalar.errors import Unavailable
 from nalar.settings import Settings
 from nalar.statestore.jetstream import JetStreamBackend, open_jetstream, replicas_of
-from tests.contract.worlds import make_ref, new_agent
+from tests.contract.worlds import make_invocation, make_ref, new_agent
 
 LEDGER = subjects.bucket_stream(subjects.LEDGER_BUCKET)
 
@@ -137,3 +137,13 @@ def test_a_cluster_of_three_keeps_three_copies() -> None:
     assert replicas_of({"version": "2.15.1"}) == 1
     assert replicas_of({"cluster": "c", "connect_urls": ["a", "b"]}) == 1
     assert replicas_of({"cluster": "c", "connect_urls": ["a", "b", "c"]}) == 3
+
+
+async def test_a_queue_that_is_full_is_no_message_that_waits_already(
+    backend: JetStreamBackend,
+) -> None:
+    agent = new_agent()
+    await topology.ensure_stream(backend.link, topology.queue_stream(agent) | {"max_bytes": 1000})
+    invocation = make_invocation(make_ref(agent), body=b'{"x":"%s"}' % (b"x" * 2000))
+    with pytest.raises(Unavailable, match="maximum bytes exceeded"):
+        await backend.queue.publish(subjects.LANE_NORMAL, invocation)

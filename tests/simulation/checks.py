@@ -41,12 +41,20 @@ class Findings:
 
 def look(findings: Findings) -> None:
     """Look for everything that must not be."""
+    _look_at_outcomes(findings)
     _look_at_commits(findings)
     _look_at_sessions(findings)
     _look_at_races(findings)
     _look_at_queues(findings)
     _look_at_slots(findings)
     _look_at_processes(findings)
+
+
+def _look_at_outcomes(findings: Findings) -> None:
+    outcomes = findings.scripts.outcomes
+    for label, expected in findings.scripts.expected.items():
+        if outcomes.get(label) != expected:
+            findings.add(f"{label} ended in {outcomes.get(label)!r}, not in {expected!r}")
 
 
 def _look_at_commits(findings: Findings) -> None:

@@ -23,8 +23,9 @@ class Scripts:
     """What a simulation's clients do, and what came of it."""
 
     chance: random.Random
-    #: Outcomes by call; the same without faults.
+    #: Outcomes by call, and what each must be.
     outcomes: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    expected: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     #: Outcomes by (session, entry) of calls that were cancelled or had little time.
     raced: dict[tuple[str, str], Outcome] = field(default_factory=dict[tuple[str, str], Outcome])
 
@@ -57,7 +58,8 @@ class Scripts:
     def _own_chance(self) -> random.Random:
         return random.Random(self.chance.getrandbits(64))
 
-    async def _note(self, label: str, call: nalar.Future[Any]) -> None:
+    async def _note(self, label: str, call: nalar.Future[Any], expected: Outcome) -> None:
+        self.expected[label] = expected
         self.outcomes[label] = await ended(call)
 
     def _ordered(self, name: str, chance: random.Random) -> Script:
@@ -68,8 +70,8 @@ class Scripts:
             log = SimLog.options(session=f"own-{name}")
             calls = [log.append(name, f"{name}#{i}", pause) for i, pause in enumerate(pauses)]
             for i, call in enumerate(calls):
-                await self._note(f"{name}.{i}", call)
-            await self._note(f"{name}.whole", log.whole())
+                await self._note(f"{name}.{i}", call, i + 1)
+            await self._note(f"{name}.whole", log.whole(), expected=True)
 
         return script
 
@@ -79,8 +81,10 @@ class Scripts:
         pause_s = chance.choice((0.0, 0.1))
 
         async def script() -> None:
-            await self._note(name, story.options(session=session)(name, length, pause_s))
-            await self._note(f"{name}.whole", SimLog.options(session=session).whole())
+            written = story.options(session=session)(name, length, pause_s)
+            await self._note(name, written, list(range(1, length + 1)))
+            seen = SimLog.options(session=session).whole()
+            await self._note(f"{name}.whole", seen, expected=True)
 
         return script
 
@@ -90,7 +94,9 @@ class Scripts:
         priority = chance.choice((-5, 0, 0, 5))
 
         async def script() -> None:
-            await self._note(name, fan.options(priority=priority)(len(name), width, pause_s))
+            called = fan.options(priority=priority)(5, width, pause_s)
+            parts = [5 + i for i in range(width)]
+            await self._note(name, called, sum(parts) + parts[-1] + parts[0])
 
         return script
 
@@ -99,7 +105,8 @@ class Scripts:
         depth = chance.randint(1, 3)
 
         async def script() -> None:
-            await self._note(name, tree.options(session=f"tree-{name}")(name, depth))
+            called = tree.options(session=f"tree-{name}")(name, depth)
+            await self._note(name, called, 2 ** (depth + 1) - 1)
 
         return script
 
@@ -110,7 +117,7 @@ class Scripts:
         async def script() -> None:
             calls = [SimDesk.options(session=session).handle(name, i) for i in range(count)]
             for i, call in enumerate(calls):
-                await self._note(f"{name}.{i}", call)
+                await self._note(f"{name}.{i}", call, i + 1)
 
         return script
 
@@ -119,7 +126,8 @@ class Scripts:
         session = f"shared-{chance.randrange(3)}"
 
         async def script() -> None:
-            await self._note(name, brave.options(session=session)(name))
+            ends = ["AgentError", "AgentError", "DependencyFailed", "DependencyFailed", "1"]
+            await self._note(name, brave.options(session=session)(name), ends)
 
         return script
 
@@ -132,7 +140,7 @@ class Scripts:
             for i in range(times):
                 called = once(name, 3, 0.01)
                 await asyncio.sleep(pause_s)
-                await self._note(f"{name}.{i}", called)
+                await self._note(f"{name}.{i}", called, [1, 2, 3])
 
         return script
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.simulation.checks import Findings, look, sessions_of
 from tests.simulation.nemesis import WORKERS, Nemesis
-from tests.simulation.scripts import BEGIN_S, Outcome, Script, Scripts
+from tests.simulation.scripts import BEGIN_S, Script, Scripts
 from tests.simulation.weather import Weather, calm, draw
 from tests.simulation.world import World, in_world
 
@@ -30,20 +30,16 @@ class Run:
     weather: Weather
     trace: tuple[str, ...]
     findings: tuple[str, ...]
-    outcomes: dict[str, Outcome]
     sessions: dict[str, Any]
     #: How often each fault was met.
     met: dict[str, int]
 
     def differences(self, other: "Run") -> list[str]:
-        """Return where the results or the state differ from those of `other`."""
-        pairs = (("outcome", self.outcomes, other.outcomes), ("session", self.sessions,
-                 other.sessions))  # fmt: skip
+        """Return where the sessions have ended up otherwise than in `other`."""
         return [
-            f"{kind} {name}: {ours.get(name)!r}, without faults {theirs.get(name)!r}"
-            for kind, ours, theirs in pairs
-            for name in sorted({*ours, *theirs})
-            if ours.get(name) != theirs.get(name)
+            f"session {name}: {self.sessions.get(name)}, without faults {other.sessions.get(name)}"
+            for name in sorted({*self.sessions, *other.sessions})
+            if self.sessions.get(name) != other.sessions.get(name)
         ]
 
 
@@ -59,7 +55,7 @@ async def _simulate(seed: object, weather: Weather, world: World) -> Run:
     await _live(world, scripts, findings)
     look(findings)
     return Run(
-        seed, weather, tuple(world.trace), tuple(findings.found), dict(scripts.outcomes),
+        seed, weather, tuple(world.trace), tuple(findings.found),
         sessions_of(world, but=("doomed-", "raced-")), dict(world.sky.met),
     )  # fmt: skip
 

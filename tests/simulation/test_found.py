@@ -183,7 +183,8 @@ def test_a_call_whose_argument_is_the_call_before_it_fails_with_it() -> None:
         async def calls() -> list[Outcome]:
             log = SimLog.options(session="s")
             spoilt: Any = log.spoil("a#0")
-            return [await ended(spoilt), await ended(log.append("a", spoilt))]
+            behind = log.append("a", spoilt)
+            return [await ended(spoilt), await ended(behind)]
 
         assert await world.run_in(client, calls()) == ["AgentError", "DependencyFailed"]
 

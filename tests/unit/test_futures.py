@@ -142,3 +142,16 @@ def test_a_callback_added_late_is_called_at_once_and_one_added_early_once() -> N
 def test_a_future_without_a_runtime_behind_it_cannot_be_cancelled() -> None:
     assert not resolved(1).cancel()
     assert not Future[int]().cancel()
+
+
+def test_a_callback_that_raises_keeps_nobody_else_from_hearing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    future: Future[int] = Future()
+    seen: list[Future[int]] = []
+    future.add_done_callback(lambda _: 1 // 0)
+    future.add_done_callback(seen.append)
+    future.resolve(1)
+    future.add_done_callback(lambda _: 1 // 0)
+    assert seen == [future]
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
