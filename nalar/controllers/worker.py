@@ -33,7 +33,6 @@ from nalar.controllers.local_events import (
     Event,
     Expire,
     Fail,
-    Finished,
     HandBack,
     LaneLost,
     Left,
@@ -250,7 +249,7 @@ class Worker:
     def _feed(self, event: Event) -> None:
         for effect in self._state.handle(event):
             self._enact(effect)
-        if isinstance(event, Left | Finished):
+        if isinstance(event, Left):
             # A slot is free, and nothing of ours may come to an end before more is asked for.
             self._ask()
             self._ended.set()
