@@ -92,9 +92,9 @@ class Executor:
         def in_thread() -> Any:
             try:
                 return run(fn, *args, **kwargs)
-            except StopIteration as error:
-                # No future takes one; a coroutine's becomes this too.
-                raise RuntimeError("the agent's code raised StopIteration") from error
+            except (StopIteration, GeneratorExit) as error:
+                # They mean something else to whoever awaits this; no coroutine lets one out.
+                raise RuntimeError(f"the agent's code raised {type(error).__name__}") from error
 
         return asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
 

@@ -12,6 +12,8 @@ from nalar.errors import UsageError, suggest
 from nalar.ids import encode_token
 from nalar.values import Bound
 
+#: Beyond any use, and within what a message may say.
+_PRIORITY_MAX = 1_000_000_000
 _TEXTS = ("session", "tenant", "idempotency_key", "key")
 
 
@@ -134,5 +136,8 @@ def _check(name: str, value: object) -> None:
         encode_token(value)
     elif name == "deadline_s":
         check_number("deadline_s", value, low=1e-9)
-    elif not isinstance(value, int) or isinstance(value, bool):
-        raise UsageError(f"priority is a whole number, higher runs sooner; not {value!r}")
+    elif not isinstance(value, int) or isinstance(value, bool) or abs(value) > _PRIORITY_MAX:
+        raise UsageError(
+            f"priority is a whole number within {_PRIORITY_MAX:,} of 0, higher runs sooner; not "
+            f"{value!r}"
+        )

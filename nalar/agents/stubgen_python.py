@@ -7,6 +7,7 @@ library, passes a strict type-checker, and accepts a future wherever a value is 
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, cast
 
 from nalar.agents.schema_names import (
@@ -272,7 +273,7 @@ class _Writer:
     def _parameters(self, agent: str, parameters: Sequence[Mapping[str, Any]]) -> list[str]:
         lines: list[str] = []
         starred = False
-        for parameter, following in zip(parameters, [*parameters[1:], None], strict=True):
+        for parameter, following in zip_longest(parameters, parameters[1:]):
             kind = parameter["kind"]
             if kind == "keyword" and not starred:
                 lines.append("*")

@@ -26,6 +26,15 @@ class _Lane:
     #: What the server said was still waiting when it last delivered.
     backlog: int = 0
 
+    @property
+    def charged(self) -> int:
+        """What was asked for beyond listening, as far as something waits that could come.
+
+        Asks stay open at the server long after a lane has run dry: they must not use up what
+        the others could have.
+        """
+        return min(max(0, self.asked - self.listening), self.backlog)
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -45,7 +54,8 @@ class Credits:
         self._lanes: dict[str, _Lane] = {}
         #: Lanes with too few asks open.
         self._hungry: dict[str, _Lane] = {}
-        self._asked = 0
+        #: What is charged, over all lanes.
+        self._charged = 0
         self._asks = 0
         self._turn = 0
 
@@ -62,21 +72,23 @@ class Credits:
         self._hungry.pop(lane, None)
         gone = self._lanes.pop(lane, None)
         if gone is not None:
-            self._asked -= gone.asked
+            self._charged -= gone.charged
 
     def delivered(self, lane: str, backlog: int) -> None:
         """One message asked of `lane` has come; `backlog` more wait behind it."""
         self.lapsed(lane, 1)
         if (known := self._lanes.get(lane)) is not None:
+            self._charged -= known.charged
             known.backlog = backlog
+            self._charged += known.charged
 
     def lapsed(self, lane: str, count: int) -> None:
         """The server gave up on `count` messages asked of `lane`."""
         known = self._lanes.get(lane)
         if known is not None:
-            spent = min(count, known.asked)
-            known.asked -= spent
-            self._asked -= spent
+            self._charged -= known.charged
+            known.asked -= min(count, known.asked)
+            self._charged += known.charged
             if known.asked <= known.listening // 2:
                 self._hungry[lane] = known
 
@@ -87,14 +99,15 @@ class Credits:
         hungry, self._hungry = self._hungry, {}
         wanted = [self._ask(lane, lane.listening - lane.asked) for lane in hungry.values()]
         # An idle lane's asks are not charged: they only listen.
-        spare = self._capacity - load - self._asked
+        spare = self._capacity - load - self._charged
         if spare >= self._batch and (lane := self._next()) is not None:
             wanted.append(self._ask(lane, spare))
         return wanted
 
     def _ask(self, lane: _Lane, count: int) -> Ask:
+        self._charged -= lane.charged
         lane.asked += count
-        self._asked += count
+        self._charged += lane.charged
         return Ask(lane.name, count)
 
     def _next(self) -> _Lane | None:

@@ -40,10 +40,10 @@ def test_spare_credits_go_to_the_highest_lane_with_a_backlog() -> None:
     given = opened(16, high=2, normal=1, low=0)
     given.asks(load=0)
     given.delivered("normal", backlog=50)
-    assert given.asks(load=1) == [Ask("normal", 1), Ask("normal", 12)]
+    assert given.asks(load=1) == [Ask("normal", 1), Ask("normal", 15)]
     given.delivered("low", backlog=50)
     given.delivered("high", backlog=50)
-    given.lapsed("normal", 12)
+    given.lapsed("normal", 15)
     assert given.asks(load=3)[-1].lane == "high"
 
 
@@ -89,7 +89,17 @@ def test_a_closed_lane_gives_its_credits_back() -> None:
     given.asks(load=0)
     given.close("a")
     given.delivered("b", backlog=100)
-    assert sum(ask.count for ask in given.asks(load=0) if ask.lane == "b") == 16
+    assert sum(ask.count for ask in given.asks(load=0) if ask.lane == "b") == 17
+
+
+def test_asks_left_open_on_a_lane_that_has_run_dry_leave_the_others_theirs() -> None:
+    given = opened(16, a=0, b=0)
+    given.asks(load=0)
+    given.delivered("a", backlog=100)
+    assert given.asks(load=0)[-1] == Ask("a", 16)
+    given.delivered("a", backlog=0)
+    given.delivered("b", backlog=100)
+    assert given.asks(load=0)[-1].count > 8
 
 
 @given(
@@ -102,13 +112,15 @@ def test_what_is_asked_for_and_what_is_held_share_the_capacity(
 ) -> None:
     capacity = 12
     given = opened(capacity, a=2, b=1, c=0)
-    asked = dict.fromkeys("abc", 0)
+    asked, waiting = dict.fromkeys("abc", 0), dict.fromkeys("abc", 0)
     for lane, backlog, load in events:
         for ask in given.asks(load):
             asked[ask.lane] += ask.count
             assert load < capacity, "a full worker asks for nothing"
             if ask.count > 1:  # A single ask may only be listening to an idle lane.
-                assert sum(asked.values()) + load <= capacity
+                charged = (min(max(0, asked[x] - 1), waiting[x]) for x in "abc")
+                assert sum(charged) + load <= capacity
         if asked[lane]:
             asked[lane] -= 1
+            waiting[lane] = backlog
             given.delivered(lane, backlog)

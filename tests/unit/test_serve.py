@@ -46,6 +46,11 @@ async def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+@nalar.tool(name="serve_leave")
+def leave() -> int:
+    raise GeneratorExit
+
+
 @nalar.tool(name="serve_stop")
 def stop() -> int:
     return next(iter(()))
@@ -106,6 +111,8 @@ def test_code_that_raises_what_loops_take_for_their_own_fails_its_call_alone() -
             interrupt().result(10)
         with pytest.raises(AgentError, match="StopIteration"):
             stop().result(10)
+        with pytest.raises(AgentError, match="GeneratorExit"):
+            leave().result(10)
         assert add(1, 2).result(10) == 3
 
 
