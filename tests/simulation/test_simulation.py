@@ -36,7 +36,7 @@ def chosen_seeds(text: str) -> list[int]:
     return seeds
 
 
-SEEDS = chosen_seeds(os.environ.get("NALAR_SIM_SEEDS", "0-23"))
+SEEDS = chosen_seeds(os.environ.get("NALAR_SIM_SEEDS", "0-19"))
 
 
 @functools.cache

@@ -101,9 +101,7 @@ BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], int]] = [
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(
-    ("broken", "begin"), BROKEN, ids=lambda given: getattr(given, "__name__", "")
-)
+@pytest.mark.parametrize(("broken", "begin"), BROKEN, ids=[broken.__name__ for broken, _ in BROKEN])
 def test_a_broken_rule_is_noticed(
     broken: Callable[[pytest.MonkeyPatch], None], begin: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
