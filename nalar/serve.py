@@ -10,6 +10,7 @@ from typing import Any
 
 from nalar.agents.registry import REGISTRY, torn
 from nalar.agents.spec import AgentSpec, MethodSpec
+from nalar.agreement import agreed
 from nalar.backend import Backend
 from nalar.client import Client, SyncClient
 from nalar.clock import Clock, SystemClock
@@ -57,8 +58,8 @@ class Connection:
     async def __aenter__(self) -> Client:
         if self._host is not None:
             raise UsageError("this connection is open already")
-        backend = await self._open_backend()
-        host = self._host = await Host(backend, self._settings, self._make_clock()).__aenter__()
+        backend, settings = await _opened(self._open_backend, self._settings)
+        host = self._host = await Host(backend, settings, self._make_clock()).__aenter__()
         self._runtime = LocalRuntime(host) if self._local else host.calls
         connect_runtime(self._runtime)
         return Client(host)
@@ -187,8 +188,20 @@ async def run_worker(
 
     Raises Unavailable, saying what was tried, when no server answers.
     """
-    backend = await open_jetstream(settings)
-    return await serve_until_stopped(backend, agents, settings, name=name, ready=ready)
+    backend, chosen = await _opened(lambda: open_jetstream(settings), settings)
+    return await serve_until_stopped(backend, agents, chosen, name=name, ready=ready)
+
+
+async def _opened(
+    open_backend: Callable[[], Awaitable[Backend]], settings: Settings
+) -> tuple[Backend, Settings]:
+    """Open a backend, and return it with the settings that its cluster has agreed on."""
+    backend = await open_backend()
+    try:
+        return backend, await agreed(backend.control, settings)
+    except BaseException:
+        await backend.close()
+        raise
 
 
 _implicit: list[tuple[Connection, Runtime]] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nalar.agents.registry import REGISTRY
+from nalar.agreement import agreed
 from nalar.backend import Backend
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from nalar.client import Client
@@ -36,6 +37,7 @@ class Cluster:
     async def host(self, **changes: object) -> Host:
         settings = dataclasses.replace(self.settings, **changes)  # type: ignore[arg-type]
         backend = await self._open_backend(settings)
+        settings = await agreed(backend.control, settings)
         return await self._stack.enter_async_context(Host(backend, settings, SystemClock()))
 
     async def worker(self, *names: str, **changes: object) -> Host:

@@ -1,11 +1,20 @@
 """What calls that share state may rely on, whichever broker carries them."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
 import nalar
-from nalar.errors import AgentError, Cancelled, InvalidResult, ReentrantCall, UsageError
+from nalar.agreement import SLOTS
+from nalar.errors import (
+    AgentError,
+    Cancelled,
+    InvalidResult,
+    ReentrantCall,
+    Unavailable,
+    UsageError,
+)
 from tests.clusters import Cluster, until
 from tests.contract.served import GATES, RUNS, CallsCounter
 
@@ -88,8 +97,32 @@ async def test_a_cancelled_call_ends_as_cancelled_and_changes_nothing(cluster: C
     assert not future.cancel()
 
 
-async def test_a_worker_with_another_number_of_slots_is_refused(cluster: Cluster) -> None:
+async def test_whoever_is_set_to_another_number_of_slots_takes_the_clusters(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.settings = dataclasses.replace(cluster.settings, slots=24)
     await cluster.worker("CallsCounter")
+    await cluster.worker("CallsCounter", slots=16)  # The default: nobody chose it.
+    assert not caplog.text
+    cluster.settings = dataclasses.replace(cluster.settings, slots=1000)
+    await cluster.client()
+    assert "begun with 24 slots" in caplog.text
+    async with asyncio.timeout(10):
+        counts = [CallsCounter.options(session=f"s{n}").push(n) for n in range(20)]
+        assert await nalar.gather(*counts) == [1] * 20
+
+
+async def test_a_worker_that_would_look_for_sessions_elsewhere_is_refused(
+    cluster: Cluster,
+) -> None:
+    host = await cluster.worker("CallsCounter")
+    await host.backend.control.delete(SLOTS)
     with pytest.raises(UsageError, match=r"16 slots.*NALAR_SET_SLOTS=16"):
         await cluster.worker("CallsCounter", slots=8)
-    await cluster.worker("CallsCounter", slots=16)
+
+
+async def test_a_number_of_slots_that_is_none_is_named(cluster: Cluster) -> None:
+    host = await cluster.worker("CallsCounter")
+    await host.backend.control.put(SLOTS, b"many")
+    with pytest.raises(Unavailable, match=r"cluster\.slots .*b'many'"):
+        await cluster.client()
