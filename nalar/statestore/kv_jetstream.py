@@ -1,7 +1,7 @@
 """A key-value bucket on JetStream, in the layout that the `nats kv` tool reads."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nalar.bus import subjects
@@ -15,6 +15,7 @@ from nalar.bus.replies import (
     number_of,
     parse_stored,
 )
+from nalar.bus.together import together
 from nalar.bus.waiter import Waiter
 from nalar.errors import Conflict, NalarError, Unavailable, ValueTooLarge
 from nalar.settings import Settings
@@ -63,6 +64,16 @@ class JetStreamKeyValue:
         message = await self._reader.last(self._subject(key))
         return None if message is None or is_deleted(message.headers) else self._entry(message)
 
+    async def get_all(self, keys: Sequence[str]) -> list[KeyValueEntry]:
+        """From any replica first; what that one lacks is asked of the leader."""
+        found = {
+            subjects.subject_key(self._bucket, message.subject): message
+            for message in await self._reader.last_of_each([self._subject(key) for key in keys])
+        }
+        entries = [self._entry(it) for it in found.values() if not is_deleted(it.headers)]
+        missing = [key for key in keys if key not in found]
+        return entries + list(filter(None, await together(self.get(key) for key in missing)))
+
     async def put(
         self, key: str, value: bytes, *, expected: int | None = None, ttl_s: float | None = None
     ) -> int:
@@ -96,6 +107,12 @@ class JetStreamKeyValue:
         put = _Put(self._subject(key), value, headers, resends=expected is None)
         stored: int = await self._link.request(put, self._timeout_s)
         return stored
+
+    async def keys(self, prefix: str) -> list[str]:
+        found: list[str] = []
+        for subject in subjects.prefix_subjects(self._bucket, prefix):
+            found += await self._reader.subjects(subject)
+        return sorted(subjects.subject_key(self._bucket, subject) for subject in found)
 
     async def scan(self, prefix: str) -> list[KeyValueEntry]:
         """From any replica: on three of them it may miss what was written a moment ago."""

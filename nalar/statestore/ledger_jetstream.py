@@ -18,6 +18,7 @@ from nalar.bus.replies import (
 )
 from nalar.bus.together import together
 from nalar.bus.waiter import Waiter
+from nalar.clock import SystemClock
 from nalar.errors import (
     CommitLost,
     CommitUnknown,
@@ -150,6 +151,18 @@ class JetStreamLedger:
                 return _entries(messages), messages[-1].sequence
             await asyncio.sleep(LAG_PAUSE_S)
         raise Unavailable(f"{agent}/{session}: no replica has revision {newest.sequence} yet")
+
+    async def revision_before(self, age_s: float) -> int:
+        newest = await self._reader.newest()  # First: what is stored meanwhile is not old.
+        first = await self._reader.first_since(SystemClock().now_s() - age_s)
+        return newest + 1 if first is None else first
+
+    async def trim(self, agent: AgentName, session: SessionId, *, before: int) -> int:
+        fence = subjects.session_fence(agent, session)
+        newest = await self._reader.last(fence)
+        if newest is None:
+            return 0
+        return await self._reader.purge(fence, before=min(before, newest.sequence))
 
     async def find(self, pattern: str) -> list[LedgerEntry]:
         return _entries(await self._reader.scan(subjects.pattern_subject(pattern)))

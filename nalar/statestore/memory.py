@@ -4,6 +4,7 @@ Same promises as JetStream, on one event loop and its clock; see `nalar.bus.memo
 """
 
 import asyncio
+import bisect
 import hashlib
 import heapq
 import math
@@ -69,6 +70,15 @@ class _Log:
         self.sessions: dict[str, list[LedgerEntry]] = {}
         self.watches: _Watches[LedgerEntry] = _Watches()
         self._expiry: list[tuple[float, str]] = []
+        #: When each entry was stored, by the loop's clock, and its revision; oldest first.
+        self._stored: list[tuple[float, int]] = []
+
+    def revision_before(self, at_s: float) -> int:
+        """Return the revision of the first entry stored at `at_s` or later."""
+        at = bisect.bisect_left(self._stored, (at_s, 0))
+        if at < len(self._stored):
+            return self._stored[at][1]
+        return self._stored[-1][1] + 1 if self._stored else 1
 
     def newest(self, ref: Ref) -> int:
         """Return the revision that a commit of `ref` is compared with."""
@@ -82,6 +92,7 @@ class _Log:
     def store(self, entry: LedgerEntry, ttl_s: float) -> None:
         ref = entry.ref
         self.entries[str(ref)] = entry
+        self._stored.append((asyncio.get_running_loop().time(), entry.revision))
         if ref.effect == "s":
             fence = subjects.session_fence(ref.agent, ref.session)
             self.sessions.setdefault(fence, []).append(entry)
@@ -175,6 +186,17 @@ class MemoryLedger:
         entries = [entry for entry in log if entry.revision > after]
         return entries, entries[-1].revision if entries else after
 
+    async def revision_before(self, age_s: float) -> int:
+        return self._log.revision_before(asyncio.get_running_loop().time() - age_s)
+
+    async def trim(self, agent: AgentName, session: SessionId, *, before: int) -> int:
+        log = self._log.sessions.get(subjects.session_fence(agent, session), [])
+        gone = [entry for entry in log[:-1] if entry.revision < before]
+        for entry in gone:
+            del self._log.entries[str(entry.ref)]
+        log[:] = log[len(gone) :]
+        return len(gone)
+
     async def find(self, pattern: str) -> list[LedgerEntry]:
         self._log.expire()
         wanted = tuple(pattern.split("."))
@@ -204,6 +226,12 @@ class MemoryKeyValue:
         subjects.check_key(key)
         entry = self._bucket.entries.get(key)
         return entry if entry is not None and entry.value is not None else None
+
+    async def get_all(self, keys: Sequence[str]) -> list[KeyValueEntry]:
+        return [entry for key in keys if (entry := await self.get(key)) is not None]
+
+    async def keys(self, prefix: str) -> list[str]:
+        return sorted(key for key in self._bucket.entries if subjects.under_prefix(key, prefix))
 
     async def put(
         self, key: str, value: bytes, *, expected: int | None = None, ttl_s: float | None = None

@@ -62,6 +62,20 @@ class Ledger(Protocol):
         """
         ...
 
+    async def revision_before(self, age_s: float) -> int:
+        """Return a revision below which every entry was stored more than `age_s` seconds ago.
+
+        As high as is known: one above the newest revision when all is older.
+        """
+        ...
+
+    async def trim(self, agent: AgentName, session: SessionId, *, before: int) -> int:
+        """Remove the session's entries with a revision below `before`; return how many went.
+
+        Never the newest: what a commit is compared with must stand for ever. For housekeeping.
+        """
+        ...
+
     async def find(self, pattern: str) -> list[LedgerEntry]:
         """Return all stored records whose ref matches `pattern`, oldest first. Slow: a scan."""
         ...
@@ -87,6 +101,10 @@ class KeyValue(Protocol):
         """Return the entry, read through the leader; None when it is absent or deleted."""
         ...
 
+    async def get_all(self, keys: Sequence[str]) -> list[KeyValueEntry]:
+        """Return those of the entries that are there, in any order; one read for many."""
+        ...
+
     async def put(
         self, key: str, value: bytes, *, expected: int | None = None, ttl_s: float | None = None
     ) -> int:
@@ -98,6 +116,10 @@ class KeyValue(Protocol):
 
     async def delete(self, key: str, *, expected: int | None = None) -> None:
         """Delete the entry; raises Conflict as `put` does."""
+        ...
+
+    async def keys(self, prefix: str) -> list[str]:
+        """Return the keys under the dotted `prefix`, deleted ones too, without their values."""
         ...
 
     async def scan(self, prefix: str) -> list[KeyValueEntry]:

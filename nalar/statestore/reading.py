@@ -7,6 +7,7 @@ of a commit does. Nothing here makes a consumer, so none is left behind.
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -18,6 +19,7 @@ from nalar.bus.replies import (
     StoredMessage,
     description_of,
     number_of,
+    parse_api,
     parse_direct,
     parse_leader_read,
     status_of,
@@ -94,16 +96,58 @@ class StreamReader:
         """
         return await self._batches({"seq": after + 1, "next_by_subj": subject, "batch": BATCH})
 
+    async def first_since(self, at_s: float) -> int | None:
+        """Return the sequence of the first message stored at `at_s` or later; None if none was."""
+        query = {"start_time": _rfc3339(at_s), "next_by_subj": ">", "batch": 1}
+        batch = _Batch(self._stream, query, self._timeout_s)
+        await self._asked(batch)
+        return batch.messages[0].sequence if batch.messages else None
+
+    async def subjects(self, pattern: str) -> list[str]:
+        """Return the subjects that match `pattern` and have a message, in pages."""
+        found: list[str] = []
+        while True:
+            page = await self._told({"subjects_filter": pattern, "offset": len(found)})
+            named: dict[str, int] = page["state"].get("subjects") or {}
+            found += named
+            if not named or len(found) >= int(page.get("total", 0)):
+                return found
+
+    async def newest(self) -> int:
+        """Return the sequence of the newest message, whether it still stands or not."""
+        return int((await self._told({}))["state"]["last_seq"])
+
+    async def purge(self, subject: str, *, before: int) -> int:
+        """Remove the messages of `subject` with a sequence below `before`; return how many."""
+        body = orjson.dumps({"filter": subject, "seq": before})
+        return int((await self._api("PURGE", body))["purged"])
+
+    async def _told(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._api("INFO", orjson.dumps(body) if body else b"")
+
+    async def _api(self, verb: str, body: bytes) -> dict[str, Any]:
+        try:
+            return parse_api(await self._link.api(subjects.api_stream(verb, self._stream), body))
+        except ApiError as error:
+            raise Unavailable(f"{verb.lower()} of {self._stream}: {error}") from error
+
+    async def _asked(self, batch: _Batch) -> None:
+        try:
+            await self._link.request(batch, self._timeout_s)
+        except ApiError as error:
+            raise Unavailable(f"reading {self._stream}: {error}") from error
+
     async def _batches(self, query: dict[str, Any]) -> list[StoredMessage]:
         """Read on until nothing is pending; the server also ends a batch by its size."""
         found: list[StoredMessage] = []
         while True:
             batch = _Batch(self._stream, query, self._timeout_s)
-            try:
-                await self._link.request(batch, self._timeout_s)
-            except ApiError as error:
-                raise Unavailable(f"reading {self._stream}: {error}") from error
+            await self._asked(batch)
             found += batch.messages
             if not batch.pending or not batch.messages:
                 return found
             query = query | {"seq": batch.messages[-1].sequence + 1}
+
+
+def _rfc3339(at_s: float) -> str:
+    return datetime.fromtimestamp(max(0.0, at_s), UTC).isoformat()

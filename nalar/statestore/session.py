@@ -20,8 +20,8 @@ import orjson
 
 from nalar.errors import MalformedMessage
 from nalar.ids import FutureId
+from nalar.statestore.committed import JSON, Committed
 
-JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 #: One operation, as it stands in JSON.
 Op: TypeAlias = "list[JSON]"
 #: Operations by field, applied in order.
@@ -168,10 +168,8 @@ class SessionFold:
     revision: int = 0
     #: JSON by field. Whoever reads it lazily (ManagedFields) shares this very object.
     state: dict[str, JSON] = field(default_factory=dict[str, JSON])
-    #: Future -> (revision, at_s), for those finished within the horizon.
-    committed: dict[FutureId, tuple[int, float]] = field(
-        default_factory=dict[FutureId, tuple[int, float]]
-    )
+    #: The calls that are part of it, those finished within the horizon.
+    committed: Committed = field(default_factory=Committed)
 
     @classmethod
     def empty(cls) -> "SessionFold":
@@ -192,7 +190,10 @@ class SessionFold:
                     f"version {SNAPSHOT_VERSION}"
                 )
             case {"v": int(), "upto": int(upto), "ids": dict(ids), "state": dict(state)}:
-                return cls(upto, state, dict(map(_parse_id, ids.items())))
+                pages = cast("dict[str, JSON]", parsed).get("pages", [])
+                if not isinstance(pages, list):
+                    raise MalformedMessage("not a session snapshot: 'pages' is not a list")
+                return cls(upto, state, Committed.load(ids, pages))
             case _:
                 raise MalformedMessage(f"not a session snapshot: {short(parsed)}")
 
@@ -203,13 +204,12 @@ class SessionFold:
         without that they would grow for ever. The horizon must be longer than an invocation
         may be redelivered plus the difference between the workers' clocks.
         """
-        oldest = now_s - horizon_s
-        self.committed = {id_: it for id_, it in self.committed.items() if it[1] >= oldest}
+        self.committed.forget_before(now_s - horizon_s)
         return orjson.dumps(
             {
                 "v": SNAPSHOT_VERSION,
                 "upto": self.revision,
-                "ids": self.committed,
+                **self.committed.as_json(),
                 "state": self.state,
             }
         )
@@ -227,17 +227,9 @@ class SessionFold:
             return False
         if delta is not None:
             apply(self.state, parse_delta(delta))
-        self.committed[future] = (revision, at_s)
+        self.committed.add(future, revision, at_s)
         self.revision = revision
         return True
-
-
-def _parse_id(item: tuple[str, JSON]) -> tuple[FutureId, tuple[int, float]]:
-    match item[1]:
-        case [int(revision), float() | int() as at_s]:
-            return FutureId(item[0]), (revision, float(at_s))
-        case _:
-            raise MalformedMessage(f"not a session snapshot: id {item[0][:80]!r} has no revision")
 
 
 def after_lost(

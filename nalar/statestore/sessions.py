@@ -7,6 +7,7 @@ commit at that revision is refused when the copy is stale.
 import dataclasses
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Final
 
 import orjson
 
@@ -17,10 +18,16 @@ from nalar.errors import Conflict, NalarError
 from nalar.ids import AgentName, FutureId, SessionId
 from nalar.messages import BlobRef, Payload
 from nalar.settings import Settings
+from nalar.statestore.committed import Page, page_ids
 from nalar.statestore.managed import ManagedFields
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.session import LogEntry, SessionFold
 
+#: Where snapshots stand, and the pages of ids that they name.
+SNAPSHOTS: Final = "state"
+PAGES: Final = "ids"
+#: A snapshot is written again after as many times more commits as it has this many bytes.
+_SIZE_STEP: Final = 256 * 1024
 #: Calls of one session that are remembered for those that follow them.
 _RAN_MAX = 32
 
@@ -36,6 +43,8 @@ class Session:
     snapshot: int = 0
     #: Commits since that snapshot.
     unsaved: int = 0
+    #: Bytes of that snapshot.
+    size: int = 0
     #: The collections that the session's last call used; they share the fold's state.
     fields: ManagedFields | None = None
     #: The newest calls that ran here and are in the fold: who follows one need not look further.
@@ -92,7 +101,11 @@ class Sessions:
         count = max(0, len(self._known) - self._settings.sessions_cached)
         surplus = [self._known.popitem(last=False)[1] for _ in range(count)]
         every = self._settings.snapshot_every
-        due = [session for session in self._known.values() if session.unsaved >= every]
+        due = [
+            session
+            for session in self._known.values()
+            if session.unsaved >= every * (1 + session.size // _SIZE_STEP)
+        ]
         return [session for session in surplus if session.unsaved] + due
 
     async def _load(self, agent: AgentName, name: SessionId) -> Session:
@@ -101,8 +114,24 @@ class Sessions:
         if snapshot is not None and snapshot.value is not None:
             session.fold = SessionFold.load(await self._unspilled(snapshot.value))
             session.snapshot = snapshot.revision
+            session.size = len(snapshot.value)
+            await self._read_pages(session)
         await self.catch_up(session)
         return session
+
+    async def _read_pages(self, session: Session) -> None:
+        """Fetch the pages of ids that the snapshot names. One that is gone is past the horizon."""
+        committed = session.fold.committed
+        keys = {page.name: _page_key(session, page) for page in committed.unread}
+        entries = await self._backend.snapshots.get_all(list(keys.values())) if keys else []
+        values = {entry.key: entry.value for entry in entries}
+        committed.read(
+            {
+                name: page_ids(orjson.loads(value))
+                for name, key in keys.items()
+                if (value := values.get(key)) is not None
+            }
+        )
 
     async def catch_up(self, session: Session) -> list[LogEntry]:
         """Advance the copy by what the log has beyond it, and return those entries."""
@@ -146,8 +175,10 @@ class Sessions:
         unsaved, session.unsaved = session.unsaved, 0
         if not unsaved:
             return
-        body = session.fold.dump(now_s=now_s, horizon_s=self._settings.horizon_s)
         try:
+            await self._turn_pages(session)
+            body = session.fold.dump(now_s=now_s, horizon_s=self._settings.horizon_s)
+            session.size = len(body)
             if len(body) > self._backend.inline_max_bytes:
                 blob = await self._backend.blobs.put(body)
                 body = orjson.dumps({"blob": dataclasses.asdict(blob)})
@@ -160,6 +191,19 @@ class Sessions:
         except NalarError:
             session.unsaved += unsaved
 
+    async def _turn_pages(self, session: Session) -> None:
+        """Write full pages of ids as entries of their own; they go when nobody needs them."""
+        committed = session.fold.committed
+        while (page := committed.full_page()) is not None:
+            body = orjson.dumps({"v": 1, "ids": sorted(page.ids)})
+            ttl_s = self._settings.horizon_s * 2
+            await self._backend.snapshots.put(_page_key(session, page), body, ttl_s=ttl_s)
+            committed.turn(page)
+
 
 def _snapshot_key(agent: AgentName, name: SessionId) -> str:
-    return f"state.{agent}.{name}"
+    return f"{SNAPSHOTS}.{agent}.{name}"
+
+
+def _page_key(session: Session, page: Page) -> str:
+    return f"{PAGES}.{session.agent}.{session.name}.{page.name}"

@@ -189,3 +189,22 @@ async def test_a_blob_that_is_gone_or_another_is_unavailable(world: World) -> No
     ):
         with pytest.raises(Unavailable):
             await client.blobs.get(wrong)
+
+
+async def test_many_values_are_read_at_once(store: KeyValue) -> None:
+    under = prefix()
+    keys = [f"{under}.{n}" for n in range(600)]  # More than one read of many takes.
+    await asyncio.gather(*[store.put(key, key.encode()) for key in keys[:-1]])
+    await store.delete(keys[0])
+    found = {entry.key: entry.value for entry in await store.get_all(keys)}
+    assert found == {key: key.encode() for key in keys[1:-1]}
+    assert await store.get_all([]) == []
+
+
+async def test_keys_are_listed_without_their_values(store: KeyValue) -> None:
+    under = prefix()
+    for key in ("b", "a.x", "a.y"):
+        await store.put(f"{under}.{key}", b"1")
+    assert await store.keys(under) == [f"{under}.a.x", f"{under}.a.y", f"{under}.b"]
+    assert await store.keys(f"{under}.a") == [f"{under}.a.x", f"{under}.a.y"]
+    assert await store.keys(f"{under}.none") == []

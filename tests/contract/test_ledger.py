@@ -208,3 +208,34 @@ async def test_a_closed_client_knows_nothing_of_its_commits(world: World) -> Non
     await client.close()
     with pytest.raises(CommitUnknown):
         await client.ledger.commit(ref, b"x", expected=0, ttl_s=TTL_S)
+
+
+async def test_a_trimmed_session_keeps_its_newest_entry_and_its_fence(world: World) -> None:
+    client, agent = await world.connect(), new_agent()
+    revisions = [0]
+    refs = [make_ref(agent, session="s1") for _ in range(5)]
+    for ref in refs:
+        stored = await client.ledger.commit(ref, b"x", expected=revisions[-1], ttl_s=TTL_S)
+        revisions.append(stored)
+    other = make_ref(agent, session="s2")
+    await client.ledger.commit(other, b"other", expected=0, ttl_s=TTL_S)
+    session = SessionId("s1")
+    assert await client.ledger.trim(agent, session, before=revisions[3]) == 2
+    entries, newest = await client.ledger.session_log(agent, session, after=0)
+    assert ([entry.revision for entry in entries], newest) == (revisions[3:], revisions[-1])
+    assert await client.ledger.trim(agent, session, before=revisions[-1] + 100) == 2
+    assert set(await client.ledger.read([*refs, other])) == {refs[-1], other}
+    with pytest.raises(CommitLost):
+        await client.ledger.commit(make_ref(agent, session="s1"), b"y", expected=0, ttl_s=TTL_S)
+    assert await client.ledger.trim(agent, SessionId("never"), before=100) == 0
+
+
+async def test_what_was_stored_longer_ago_than_an_age_has_a_lower_revision(world: World) -> None:
+    client, agent = await world.connect(), new_agent()
+    old = await client.ledger.commit(make_ref(agent), b"old", expected=0, ttl_s=TTL_S)
+    await asyncio.sleep(0.6)  # What is measured is the age itself.
+    new = await client.ledger.commit(make_ref(agent), b"new", expected=0, ttl_s=TTL_S)
+    assert old < await client.ledger.revision_before(0.3) <= new
+    assert await client.ledger.revision_before(3600.0) <= old
+    await asyncio.sleep(0.2)
+    assert await client.ledger.revision_before(0.1) == new + 1

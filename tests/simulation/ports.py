@@ -253,6 +253,12 @@ class WireLedger:
     async def find(self, pattern: str) -> list[LedgerEntry]:
         return await self._read("find", lambda: self._inner.find(pattern))
 
+    async def revision_before(self, age_s: float) -> int:
+        return await self._read("revision_before", lambda: self._inner.revision_before(age_s))
+
+    async def trim(self, agent: AgentName, session: SessionId, *, before: int) -> int:
+        return await self._read("trim", lambda: self._inner.trim(agent, session, before=before))
+
     async def find_root(self, root: RootId) -> LedgerEntry | None:
         return await self._read("find_root", lambda: self._inner.find_root(root))
 
@@ -282,6 +288,12 @@ class WireKeyValue:
 
     async def get(self, key: str) -> KeyValueEntry | None:
         return await self._ask(f"get {key}", lambda: self._inner.get(key), resends=True)
+
+    async def get_all(self, keys: Sequence[str]) -> list[KeyValueEntry]:
+        return await self._ask("get_all", lambda: self._inner.get_all(keys), resends=True)
+
+    async def keys(self, prefix: str) -> list[str]:
+        return await self._ask(f"keys {prefix}", lambda: self._inner.keys(prefix), resends=True)
 
     async def put(
         self, key: str, value: bytes, *, expected: int | None = None, ttl_s: float | None = None
