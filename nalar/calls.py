@@ -21,7 +21,18 @@ from nalar.bus.codec import decode_record
 from nalar.cancel import commit_end, ended
 from nalar.clock import Clock
 from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, current_call
-from nalar.draft import ANYONE, address, begin, draft, inherit, keyed, lane_of, named, repeats
+from nalar.draft import (
+    ANYONE,
+    address,
+    begin,
+    draft,
+    inherit,
+    keyed,
+    lane_of,
+    named,
+    other_arguments,
+    repeats,
+)
 from nalar.errors import (
     CommitUnknown,
     NalarError,
@@ -275,8 +286,8 @@ class Calls:
         if same:
             settle(entry)
         else:
-            told = f"this idempotency_key was used for {invocation.target} with other arguments"
-            future.fail(UsageError(told), revision=entry.revision)
+            told = UsageError(other_arguments(invocation.path))
+            future.fail(told, revision=entry.revision)
 
     async def _settle_blob(
         self, spec: MethodSpec | None, future: Future[Any], entry: LedgerEntry, record: Record
@@ -345,7 +356,7 @@ def resolve(spec: MethodSpec | None, future: Future[Any], record: Record, revisi
                 type_name=error.type_name,
                 message=error.message,
                 traceback=error.traceback,
-                path=error.path or record.path,
+                path=error.path or record.path or f"{record.ref.agent}.{record.method}",
             ),
             revision=revision,
         )

@@ -15,22 +15,19 @@ from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
 from nalar.agents.stub import Stub
 from nalar.backend import Store
-from nalar.context import DEFAULT_OPTIONS, CallOptions
+from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
 from nalar.controllers.membership import WORKERS
 from nalar.controllers.worker import AGENTS
-from nalar.errors import Unavailable, UnknownTarget, suggest
+from nalar.errors import Unavailable, UnknownTarget, UsageError, suggest
 from nalar.futures import Future
 from nalar.host import Host
 from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token
 from nalar.loops import LoopThread
+from nalar.runs import Runs
 from nalar.statestore.port import LedgerEntry, Watch
 from nalar.statestore.sessions import Sessions
 
 T = TypeVar("T")
-
-#: Where submitted runs are noted, in the control bucket.
-RUNS = "run"
-SNAPSHOTS = "state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,7 @@ class Client:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self._runs = Runs(host.backend, host.settings, host.clock)
 
     async def submit(
         self,
@@ -61,11 +59,40 @@ class Client:
         """Make a request that outlives this program; return its run id once it is stored.
 
         `target` is a workflow, tool or method stub, or its name. Raises UnknownTarget for a name
-        that is neither declared here nor served, ArgumentError for wrong arguments, and
-        Unavailable when the server does not answer: with an idempotency key it may be made again.
+        that is neither declared here nor served, ArgumentError for wrong arguments, UsageError
+        for an idempotency key that stands for other ones, and Unavailable when the server does
+        not answer: with an idempotency key it may be made again.
         """
+        future = await self.request(target, *args, options=options, **kwargs)
+        assert future.ref is not None, "a call has an address"
+        return future.ref.root
+
+    async def request(
+        self,
+        target: Stub[..., Any] | str,
+        /,
+        *args: Any,
+        options: CallOptions | None = None,
+        **kwargs: Any,
+    ) -> Future[Any]:
+        """As `submit`, for who waits for the result here: return the future once it is stored."""
         spec, chosen = await self._chosen(target, options)
-        future = self.host.calls.call(spec, args, kwargs, chosen)
+        named = chosen.idempotency_key is not None and current_call() is None
+        claimed = 0
+        if named:
+            claimed = await self._runs.claim(spec, spec.signature.bind(args, kwargs), chosen)
+        try:
+            future = await self._stored(spec, self.host.calls.call(spec, args, kwargs, chosen))
+        except UsageError:
+            if claimed:
+                await self._runs.release(spec, chosen, claimed)
+            raise
+        assert future.ref is not None, "a call has an address"
+        if not named:
+            await self._runs.note(future.ref, spec.target)
+        return future
+
+    async def _stored(self, spec: MethodSpec, future: Future[Any]) -> Future[Any]:
         try:
             async with asyncio.timeout(self.host.settings.reply_timeout_s):
                 await self.host.calls.stored()
@@ -76,12 +103,7 @@ class Client:
             ) from None
         if future.done() and not future.revision:
             await future  # It failed without a record: it could not be stored. Say why.
-        assert future.ref is not None, "a call has an address"
-        run = future.ref.root
-        note = {"ref": str(future.ref), "target": spec.target, "created": self.host.clock.now_s()}
-        ttl_s = self.host.settings.deadline_s + self.host.settings.retention_s
-        await self.host.backend.control.put(f"{RUNS}.{run}", orjson.dumps(note), ttl_s=ttl_s)
-        return run
+        return future
 
     async def call(
         self,
@@ -119,15 +141,9 @@ class Client:
 
         Raises UnknownTarget when no such run was submitted.
         """
-        entry = await self.host.backend.control.get(f"{RUNS}.{encode_token(run)}")
-        if entry is None or entry.value is None:
-            raise UnknownTarget(
-                f"no run {run!r} was submitted here, or it is long past its deadline"
-            )
-        note = orjson.loads(entry.value)
-        ref = Ref.parse(note["ref"])
+        ref, target = await self._runs.find(run)
         # Typed when this program has declared what ran; plain JSON otherwise.
-        spec = REGISTRY.method(note["target"]) if ref.agent in REGISTRY else None
+        spec = REGISTRY.method(target) if ref.agent in REGISTRY else None
         return self.host.calls.attach(spec, ref)
 
     def follow(self, run: str, counted: Callable[[int], None]) -> Watch:

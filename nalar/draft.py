@@ -7,6 +7,8 @@ options change; where its record will stand; and the call that would wait for it
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from nalar.agents.spec import MethodSpec
 from nalar.bus.subjects import LANE_NORMAL, lane_for_priority, slot_lane, slot_of
 from nalar.context import Call, CallOptions
@@ -24,6 +26,7 @@ from nalar.ids import (
 from nalar.lineage import Lineage
 from nalar.messages import Invocation, Payload, Record
 from nalar.values import Bound
+from nalar.wire import canonical
 
 #: The parent in the refs of requests with an idempotency key: whoever repeats one, repeats it.
 ANYONE = "anyone"
@@ -60,6 +63,12 @@ def keyed(spec: MethodSpec, options: CallOptions) -> RootId | None:
         return None
     tenant, session = options.tenant or "", options.session or ""
     return keyed_root(tenant, spec.target, session, options.idempotency_key)
+
+
+def keyed_ref(spec: MethodSpec, options: CallOptions, root: RootId) -> Ref:
+    """Return where the record of a request with an idempotency key stands."""
+    heritage = begin(root, options, now_s=0.0, deadline_s=0.0)
+    return address(spec, heritage, ANYONE, FutureId(root))
 
 
 def inherit(caller: Call, options: CallOptions, *, now_s: float) -> Heritage:
@@ -148,14 +157,24 @@ def draft(
 
 
 def repeats(record: Record, invocation: Invocation) -> bool:
-    """Say whether the request that `record` ended had the arguments of `invocation`.
+    """Say whether the request that `record` ended had the arguments of `invocation`."""
+    return same_arguments(record, invocation.arguments.text, invocation.dependencies)
+
+
+def same_arguments(record: Record, text: bytes | None, dependencies: tuple[Ref, ...]) -> bool:
+    """Say whether a call ended as `record` says had the arguments `text`, in whatever order.
 
     Arguments that are still futures, or are kept as blobs, are taken to be the same.
     """
-    theirs, ours = record.arguments, invocation.arguments
-    if invocation.dependencies or record.dependencies:
+    theirs = record.arguments.text
+    if dependencies or record.dependencies or theirs is None or text is None:
         return True
-    return theirs.text is None or ours.text is None or theirs.text == ours.text
+    return theirs == text or canonical(orjson.loads(theirs)) == canonical(orjson.loads(text))
+
+
+def other_arguments(target: str) -> str:
+    """Return what is wrong with an idempotency key that stands for another request."""
+    return f"this idempotency_key was used for {target} with other arguments"
 
 
 def lane_of(invocation: Invocation, *, stateful: bool, slots: int) -> str:

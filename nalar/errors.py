@@ -22,9 +22,18 @@ class NotData(ValueError):
 
 
 class UsageError(NalarError):
-    """The call, class, module or setting cannot be what was meant; nothing was published."""
+    """The call, class, module or setting cannot be what was meant; nothing was published.
+
+    Raised where the mistake is, or by a call whose code has made it: then `path` names the calls
+    from the request down to it, and `remote_traceback` shows the place.
+    """
 
     code = "usage"
+    path: str = ""
+    remote_traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (in {self.path})" if self.path else super().__str__()
 
 
 class InvalidToken(UsageError, ValueError):
@@ -182,7 +191,9 @@ _MISUSED: dict[str, type[UsageError]] = {
 def call_error(code: str, *, type_name: str, message: str, traceback: str, path: str) -> NalarError:
     """Return the exception for an error record."""
     if (misused := _MISUSED.get(code)) is not None:
-        return misused(f"{message} (in {path})" if path else message)
+        error = misused(message)
+        error.path, error.remote_traceback = path, traceback
+        return error
     if (raised := _RAISED.get(code)) is not None:
         return raised(message, path=path)
     return AgentError(message, type_name=type_name, traceback=traceback, path=path)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nalar.agents.stub import Stub
     from nalar.client import Client
     from nalar.context import CallOptions
+    from nalar.futures import Future
 
 #: Time to read a result that may be there, when nobody wants to wait for it, in seconds.
 _READ_S = 0.5
@@ -63,9 +64,9 @@ def call(  # noqa: PLR0913, PLR0917 -- each is an option
     stub, name = stub_of(what, told)
 
     async def work(client: "Client") -> object:
-        run = await submitted(client, stub or name, told, options)
+        future = await requested(client, stub or name, told, options)
         await warn_unserved(client, stub.spec.agent if stub else name.partition(".")[0])
-        return await awaited(client, run, name, timeout, stub=stub)
+        return await awaited(future, name, timeout, stub=stub)
 
     printing.result(with_client(settings_of(server, creds), work))
 
@@ -86,7 +87,7 @@ def submit(  # noqa: PLR0913, PLR0917 -- each is an option
     stub, name = stub_of(what, told)
 
     async def work(client: "Client") -> str:
-        return await submitted(client, stub or name, told, options)
+        return run_of(await requested(client, stub or name, told, options))
 
     printing.write(with_client(settings_of(server, creds), work))
 
@@ -101,7 +102,7 @@ def result(
     """Print the result of a run as JSON; wait for it if need be."""
 
     async def work(client: "Client") -> object:
-        return await awaited(client, run, f"run {run}", timeout if wait else 0.0)
+        return await awaited(await client.future(run), f"run {run}", timeout if wait else 0.0)
 
     printing.result(with_client(settings_of(server, creds), work))
 
@@ -156,11 +157,17 @@ def bound_stub(spec: "MethodSpec", told: Arguments) -> "Stub[..., Any]":
     return Stub(spec)
 
 
-async def submitted(
+async def requested(
     client: "Client", target: "Stub[..., Any] | str", told: Arguments, options: "CallOptions"
-) -> str:
-    """Make the request and return its run id once it is stored."""
-    return await client.submit(target, *told.args, options=options, **told.kwargs)
+) -> "Future[Any]":
+    """Make the request and return its future once it is stored."""
+    return await client.request(target, *told.args, options=options, **told.kwargs)
+
+
+def run_of(future: "Future[Any]") -> str:
+    """Return the run id of a request."""
+    assert future.ref is not None, "a call has an address"
+    return future.ref.root
 
 
 async def warn_unserved(client: "Client", agent: str) -> None:
@@ -174,8 +181,7 @@ async def warn_unserved(client: "Client", agent: str) -> None:
 
 
 async def awaited(
-    client: "Client",
-    run: str,
+    future: "Future[Any]",
     what: str,
     timeout_s: float | None,
     *,
@@ -191,13 +197,12 @@ async def awaited(
 
     from nalar.errors import CallTimeout
 
-    future = await client.future(run)
     try:
         async with asyncio.timeout(timeout_s if timeout_s is None else max(timeout_s, _READ_S)):
             value = await future
     except TimeoutError:
         after = f" within {timeout_s:g} s" if timeout_s else ""
-        more = f"; it goes on: nalar result {run}" if lasting else ""
+        more = f"; it goes on: nalar result {run_of(future)}" if lasting else ""
         raise CallTimeout(f"{what} has not ended{after}{more}") from None
     return value if stub is None else json.loads(stub.spec.signature.dump_result(value))
 

@@ -174,16 +174,14 @@ async def _result(
     job: _Job, settings: "Settings", progress: printing.Progress, *, lasting: bool
 ) -> object:
     from nalar.serve import connect
-    from nalar_cli.calling import awaited, submitted
+    from nalar_cli.calling import awaited, requested, run_of
 
     async with connect(settings=settings) as client:
-        run = await submitted(client, job.stub, job.told, job.options)
+        future = await requested(client, job.stub, job.told, job.options)
         progress.says("waiting for a worker")
-        watching = client.follow(run, progress.counted)
+        watching = client.follow(run_of(future), progress.counted)
         try:
-            return await awaited(
-                client, run, job.name, job.timeout_s, stub=job.stub, lasting=lasting
-            )
+            return await awaited(future, job.name, job.timeout_s, stub=job.stub, lasting=lasting)
         finally:
             watching.close()
 

@@ -61,7 +61,7 @@ def _tell(error: Exception) -> int:
 
     if not isinstance(error, NalarError):
         raise error
-    if isinstance(error, CallError):
+    if isinstance(error, CallError) or (isinstance(error, UsageError) and error.path):
         printing.failure(error)
         return EXIT_FAILED
     if isinstance(error, UsageError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nalar_cli.options import Output
 
 if TYPE_CHECKING:
-    from nalar.errors import CallError
+    from nalar.errors import CallError, UsageError
 
 #: Width of a table that goes to a file or pipe: wide enough that nothing is cut.
 _PIPE_WIDTH = 10_000
@@ -49,19 +49,17 @@ def error(message: str, hint: str = "") -> None:
         note(f"hint: {hint}")
 
 
-def failure(failed: "CallError") -> None:
+def failure(failed: "CallError | UsageError") -> None:
     """Print the error that a call ended in: its type, path and remote traceback."""
-    from nalar.errors import AgentError
-
-    remote = failed if isinstance(failed, AgentError) else None
-    name = remote.type_name if remote else type(failed).__name__
+    name = getattr(failed, "type_name", type(failed).__name__)
     what = failed.path.partition(" > ")[0] or "the call"
     error(f"{what} failed: {name}: {failed.args[0]}")
     if failed.path:
         note(f"  in: {failed.path}")
-    if remote and remote.remote_traceback:
+    remote_traceback: str = getattr(failed, "remote_traceback", "")
+    if remote_traceback:
         note("")
-        for line in remote.remote_traceback.rstrip().splitlines():
+        for line in remote_traceback.rstrip().splitlines():
             note(f"  | {line}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from nalar.agents.spec import MethodSpec
 from nalar.context import Call, enter, entered
-from nalar.errors import CallError, NalarError
+from nalar.errors import CallError, NalarError, UsageError
 from nalar.ids import Ref
 from nalar.messages import ErrorInfo, Status
 
@@ -113,7 +113,7 @@ def _listing(fn: Callable[..., Iterator[Any]]) -> Callable[..., list[Any]]:
 
 def describe_error(error: BaseException, path: str) -> ErrorInfo:
     """Return what `error` says, as data: type, message, and the frames of the user's code."""
-    if isinstance(error, CallError):
+    if isinstance(error, CallError) or (isinstance(error, UsageError) and error.path):
         # A call that this one waited for failed: its own path and traceback say more.
         return ErrorInfo(
             code=error.code,

@@ -112,6 +112,16 @@ async def failing() -> int:
     return await fail("deep down")
 
 
+@nalar.workflow(name="calls_misusing")
+async def misusing() -> int:
+    return await add("one", 2)  # type: ignore[arg-type]
+
+
+@nalar.workflow(name="calls_above")
+async def above() -> int:
+    return await misusing()
+
+
 @nalar.workflow(name="calls_two_steps")
 async def two_steps(name: str) -> str:
     first = await gated(f"{name}-1")
@@ -166,5 +176,5 @@ class CallsCounter(nalar.Agent, stateful=True):
 
 ALL = ["CallsCounter", *(f"calls_{name}" for name in (
     "add", "double", "total", "echo", "text", "fail", "exit", "lie", "gated", "deep", "deep_sync",
-    "keyed", "diamond", "plain", "failing", "two_steps",
+    "keyed", "diamond", "plain", "failing", "two_steps", "misusing", "above",
 ))]  # fmt: skip

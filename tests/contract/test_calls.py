@@ -27,6 +27,7 @@ from tests.contract.served import (
     Box,
     Colour,
     Shape,
+    above,
     add,
     deep,
     deep_sync,
@@ -206,6 +207,22 @@ async def test_submitted_runs_are_found_again_by_another_client(cluster: Cluster
     assert await (await other.future(run)) == 3
     with pytest.raises(UnknownTarget, match="no run"):
         await other.future("nonsense")
+
+
+async def test_a_misuse_inside_an_agent_says_where_it_was_and_keeps_its_type(
+    cluster: Cluster,
+) -> None:
+    await cluster.worker("calls_above", "calls_misusing", "calls_add")
+    await cluster.client()
+    with pytest.raises(
+        ArgumentError, match=r"must be int.* \(in calls_above > calls_misusing\)$"
+    ) as e:
+        await above()
+    assert e.value.path == "calls_above > calls_misusing"
+    assert 'await add("one", 2)' in e.value.remote_traceback
+    with pytest.raises(ArgumentError) as here:
+        add("one")  # type: ignore[arg-type]
+    assert here.value.path == ""
 
 
 async def test_a_request_repeated_under_its_idempotency_key_runs_once(cluster: Cluster) -> None:

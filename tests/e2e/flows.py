@@ -71,3 +71,8 @@ async def doomed(text: str) -> str:
 @nalar.workflow
 async def patient(name: str) -> int:
     return await hold(name)
+
+
+@nalar.workflow
+async def misusing(text: str) -> str:
+    return await shout(len(text))  # type: ignore[arg-type]

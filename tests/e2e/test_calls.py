@@ -42,6 +42,22 @@ def test_submit_prints_a_run_that_another_process_can_wait_for(served: Nalar) ->
     assert "doomed > burst" in served("result", by_module, code=1).stderr
 
 
+def test_a_mistake_inside_an_agent_is_a_failed_call_and_shows_the_place(served: Nalar) -> None:
+    said = served("call", "misusing", "--json", '["abc"]', code=1).stderr
+    assert "misusing failed: ArgumentError: " in said
+    assert "shout(len(text))" in said
+    assert "--help" not in said
+
+
+def test_a_key_that_stands_for_other_arguments_is_an_error(served: Nalar) -> None:
+    key = ["--idempotency-key", "greeting"]
+    assert served.json("call", "shout", "--json", '["hi"]', *key) == "HI!"
+    assert served.json("call", "shout", "--json", '{"text": "hi"}', *key) == "HI!"
+    for command in ("call", "submit"):
+        said = served(command, "shout", "--json", '["ho"]', *key, code=2).stderr
+        assert "idempotency_key was used for shout with other arguments" in said
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
