@@ -170,6 +170,8 @@ class MalformedMessage(NalarError):
     """Bytes that are no invocation or record of a protocol version we know."""
 
     code = "malformed"
+    #: The ref of a malformed invocation, as text, where it can be read and fits the subject.
+    ref: str = ""
 
 
 class CallTimeout(NalarError, TimeoutError):

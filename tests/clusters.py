@@ -2,8 +2,9 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,18 +20,44 @@ from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
 from nalar.statestore.memory import MemoryBroker, open_memory
 
+#: Publishes a message on a subject: header block and body.
+Inject = Callable[[str, bytes, bytes], Awaitable[None]]
+
 
 class OpenBackend(Protocol):
     async def __call__(self, settings: Settings) -> Backend: ...
+
+
+async def publish_raw(url: str, subject: str, head: bytes, body: bytes) -> None:
+    """Publish as any program could: over a bare socket."""
+    host, _, port = url.removeprefix("nats://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        await reader.readline()
+        command = b"HPUB %s %d %d\r\n" if head else b"PUB %s %d\r\n"
+        sizes = (len(head), len(head) + len(body)) if head else (len(body),)
+        writer.write(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n')
+        writer.write(command % (subject.encode(), *sizes) + head + body + b"\r\nPING\r\n")
+        async with asyncio.timeout(5):
+            assert await reader.readline() == b"PONG\r\n"
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 class Cluster:
     """Workers and clients that share a broker; everything is closed with the test."""
 
     def __init__(
-        self, open_backend: OpenBackend, settings: Settings, stack: AsyncExitStack
+        self,
+        open_backend: OpenBackend,
+        settings: Settings,
+        stack: AsyncExitStack,
+        inject: Inject,
     ) -> None:
         self._open_backend = open_backend
+        #: Publishes bytes as any program could.
+        self.inject = inject
         self.settings = settings
         self._stack = stack
 
@@ -72,8 +99,11 @@ async def memory_cluster(settings: Settings) -> AsyncGenerator[Cluster]:
     async def open_backend(settings: Settings) -> Backend:
         return open_memory(settings, broker)
 
+    async def inject(subject: str, head: bytes, body: bytes) -> None:
+        broker.queues.inject(subject, head or None, body)
+
     async with AsyncExitStack() as stack:
-        yield Cluster(open_backend, settings, stack)
+        yield Cluster(open_backend, settings, stack, inject)
 
 
 @asynccontextmanager
@@ -81,7 +111,7 @@ async def jetstream_cluster(settings: Settings, store: Path) -> AsyncGenerator[C
     options = ServerOptions(store=store, port=0, sync_always=False)
     async with EmbeddedServer(options) as server, AsyncExitStack() as stack:
         chosen = dataclasses.replace(settings, url=server.url)
-        yield Cluster(open_jetstream, chosen, stack)
+        yield Cluster(open_jetstream, chosen, stack, partial(publish_raw, server.url))
 
 
 async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:

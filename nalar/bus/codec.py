@@ -36,6 +36,7 @@ HEADERS_MAX_BYTES: Final = 32 * 1024
 
 _ARGUMENTS = b',"arguments":'
 _VERSION = str(PROTOCOL_VERSION)
+_REF = b"nalar-ref"
 _INT_MAX_DIGITS = 12
 #: Times are seconds of the Unix clock; no number of another kind is let through.
 _EARLIEST, _LATEST = -1e15, 1e15
@@ -118,13 +119,29 @@ def _invocation_body(invocation: Invocation, *, in_body: bool) -> bytes:
 
 
 def decode_invocation(subject: str, headers: bytes | None, body: bytes) -> Invocation:
-    """Return the invocation that came on `subject`; raises MalformedMessage, never another."""
+    """Return the invocation that came on `subject`; raises MalformedMessage, never another.
+
+    The error names the ref where it can be read all the same: its caller waits for an answer.
+    """
     try:
         return _decode_invocation(subject, _parse_headers(headers), body)
-    except InvalidToken as error:
-        raise MalformedMessage(str(error)) from error
+    except (InvalidToken, MalformedMessage) as error:
+        malformed = MalformedMessage(str(error))
     except UnicodeDecodeError as error:
-        raise MalformedMessage(f"a header is not UTF-8: {error.reason}") from error
+        malformed = MalformedMessage(f"a header is not UTF-8: {error.reason}")
+    malformed.ref = _claimed_ref(subject, headers or b"")
+    raise malformed
+
+
+def _claimed_ref(subject: str, headers: bytes) -> str:
+    """Return the one ref that broken headers name, if the message may be that call's."""
+    pairs = (line.partition(b":") for line in headers.split(b"\r\n"))
+    values = [value.strip() for name, _, value in pairs if name.strip().lower() == _REF]
+    try:
+        text = values[0].decode() if len(values) == 1 else ""
+        return text if carries(subject, Ref.parse(text)) else ""
+    except (InvalidToken, UnicodeDecodeError):
+        return ""
 
 
 def _decode_invocation(subject: str, headers: dict[str, str], body: bytes) -> Invocation:

@@ -18,6 +18,7 @@ from nalar.bus.port import Delivery
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_events import Arrived, Event, Settled
+from nalar.controllers.rejection import reject
 from nalar.draft import lane_of
 from nalar.errors import MalformedMessage, suggest
 from nalar.ids import AgentName, Ref
@@ -73,6 +74,7 @@ class Intake:
         agent = self.agents[content.ref.agent]
         if content.ref.effect == "s" and not agent.stateful:
             error = MalformedMessage(f"{agent.name} keeps no state, but the ref says it does")
+            error.ref = str(content.ref)
             self._spawn(self._bury(delivery, error))
             return
         lane = lane_of(content, stateful=agent.stateful, slots=self._settings.slots)
@@ -169,7 +171,7 @@ class Intake:
         delivery.ack()
 
     async def _bury(self, delivery: Delivery, error: MalformedMessage) -> None:
-        """Record a message that can never run as dead, with its reason; then remove it."""
+        """Record a message that can never run as dead, answer its caller; then remove it."""
         raw = delivery.raw
         digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
         told = {
@@ -182,6 +184,7 @@ class Intake:
         await self._backend.control.put(
             f"{DEAD}.{digest}", orjson.dumps(told), ttl_s=self._settings.retention_s
         )
+        await reject(self._backend, self._settings, error, self._clock.now_s())
         delivery.terminate(str(error)[:200])
 
 

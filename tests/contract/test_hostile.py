@@ -16,7 +16,7 @@ from nalar.errors import ArgumentError, CallError, UnknownTarget
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import Invocation, Payload
 from nalar.settings import Settings
-from tests.clusters import Cluster, jetstream_cluster, until
+from tests.clusters import Cluster, jetstream_cluster, publish_raw, until
 
 
 @nalar.tool(name="hostile_add")
@@ -48,23 +48,6 @@ def invocation(future: str, **changes: Any) -> Invocation:
         "arguments": Payload(b'{"a": 1}'), "deadline": 4e9, "created": 1.0,
     }  # fmt: skip
     return Invocation(**(values | changes))
-
-
-async def publish_raw(url: str, subject: str, head: bytes, body: bytes) -> None:
-    """Publish as any program could: over a bare socket."""
-    host, _, port = url.removeprefix("nats://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        await reader.readline()
-        command = b"HPUB %s %d %d\r\n" if head else b"PUB %s %d\r\n"
-        sizes = (len(head), len(head) + len(body)) if head else (len(body),)
-        writer.write(b'CONNECT {"verbose":false,"headers":true,"no_responders":true}\r\n')
-        writer.write(command % (subject.encode(), *sizes) + head + body + b"\r\nPING\r\n")
-        async with asyncio.timeout(5):
-            assert await reader.readline() == b"PONG\r\n"
-    finally:
-        writer.close()
-        await writer.wait_closed()
 
 
 def hostile_messages() -> dict[str, tuple[bytes, bytes]]:
