@@ -210,8 +210,11 @@ async def awaited(
 def with_client(settings: Any, work: Any) -> Any:
     """Connect, do `work(client)`, close, and return what it returned."""
     import asyncio
+    import logging
 
     from nalar.serve import connect
+
+    printing.log_to_stderr(logging.WARNING)
 
     async def connected() -> Any:
         async with connect(settings=settings) as client:

@@ -8,6 +8,7 @@ fail at once as unanswered, so that their owners look for themselves.
 import asyncio
 import contextlib
 import itertools
+import logging
 import random
 import secrets
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from nalar.bus.replies import NoResponders, Unanswered, status_of
 from nalar.bus.waiter import Waiter
 from nalar.errors import NalarError, Unavailable, UnsupportedServer
 from nalar.settings import Settings
+
+log = logging.getLogger("nalar.link")
 
 #: How often timeouts are looked for.
 SWEEP_S: Final = 0.25
@@ -56,6 +59,8 @@ class Link:
         self._supervisor: asyncio.Task[None] | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._urls = [url.strip() for url in settings.url.split(",") if url.strip()]
+        #: Where the newest connection goes, or went.
+        self._url = ""
         self._server: dict[str, Any] = {}
         self._last_errors: list[str] = []
         self.losses = 0
@@ -125,6 +130,7 @@ class Link:
 
     def _stand(self, connection: Connection) -> None:
         self._connection = connection
+        self._url = connection.url
         for sid, subject in self._subjects.items():
             connection.write(f"SUB {subject} {sid}\r\n".encode())
         if self._acks:
@@ -138,15 +144,22 @@ class Link:
                 self._send_request(waiter)
 
     async def _supervise(self) -> None:
-        """Make a new connection for each one that is lost; until cancelled."""
+        """Make a new connection for each one that is lost; until cancelled.
+
+        Says so in one line each for the loss and the return, however many attempts it takes.
+        """
         while True:
             assert self._connection is not None, "the first connection stands"
             connection = self._connection
             await connection.ended()
             connection.discard()
             self._lost(connection)
+            lost_at = self._loop.time()
+            log.warning("lost the server at %s; trying again until it is back", self._url)
             self._stand(await self._reconnect())
             self.losses += 1
+            after_s = self._loop.time() - lost_at
+            log.warning("the server at %s is back after %.1f s", self._url, after_s)
             self._announce()
 
     def _announce(self) -> None:

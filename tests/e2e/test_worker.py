@@ -80,3 +80,24 @@ def test_pool_does_not_restart_what_cannot_work(nalar: Nalar) -> None:
     done = nalar("worker", "missing.py", "--processes", 2, "-s", "nats://127.0.0.1:1", code=2)
     assert "there is no file missing.py" in done.stderr
     assert "again_in" not in done.stderr
+
+
+def test_operators_see_that_the_server_went_away_and_came_back(nalar: Nalar) -> None:
+    store = ("--store", nalar.folder / "flaky", "--sync", "default")
+    server = nalar.start("server", "--port", 0, *store)
+    url = server.says(r"nats-server on (nats://\S+),").group(1)
+    worker = nalar.start("worker", "flows.py", "--quiet", "--server", url)
+    until(lambda: nalar.json("workers", "ls", "-o", "json", "-s", url), "a worker")
+    caller = nalar.start("call", "hold", "--json", '["outage"]', "--server", url)
+    nalar.entered("outage")
+    server.signal(signal.SIGTERM)
+    assert server.ends() == 0
+    for one in (worker, caller):
+        one.says(rf"WARNING +lost the server at {url}; trying again")
+    again = nalar.start("server", "--port", url.rpartition(":")[2], *store)
+    again.says("nats-server on")
+    for one in (worker, caller):
+        one.says(rf"WARNING +the server at {url} is back after \d+\.\d s")
+    nalar.open("outage")
+    assert caller.ends() == 0
+    assert len(worker.said.splitlines()) == 2, worker.said

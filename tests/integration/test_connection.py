@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -219,6 +220,30 @@ async def test_everything_goes_on_after_the_server_was_killed(
     await heard.reach(1)
     assert heard[-1].ref == last
     assert backend.describe()["reconnects"] == 1
+
+
+async def test_a_lost_server_is_told_in_one_line_and_its_return_in_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, free_port: int
+) -> None:
+    caplog.set_level(logging.DEBUG, "nalar.link")
+    back = Collected[None]()
+    async with EmbeddedServer(ServerOptions(tmp_path, port=free_port, sync_always=False)) as server:
+        backend = await open_jetstream(Settings(url=server.url))
+        backend.on_reconnect(lambda: back.append(None))
+        await server.kill()
+        until = asyncio.get_running_loop().time() + 1.0
+        await eventually(lambda: _at(until))
+        await server.start()
+        await back.reach(1)
+        lost, returned = (record.getMessage() for record in caplog.records)
+        assert lost == f"lost the server at {server.url}; trying again until it is back"
+        assert re.fullmatch(rf"the server at {server.url} is back after [1-9]\.\d s", returned)
+        await backend.close()
+        assert len(caplog.records) == 2, "closing is no loss"
+
+
+async def _at(time_s: float) -> bool:
+    return asyncio.get_running_loop().time() >= time_s
 
 
 async def came(got: list[Delivery], count: int, *, but: Invocation) -> bool:
