@@ -18,7 +18,7 @@ from nalar.backend import Store
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
 from nalar.controllers.membership import WORKERS
 from nalar.controllers.worker import AGENTS
-from nalar.errors import Unavailable, UnknownTarget, UsageError, suggest
+from nalar.errors import InvalidToken, Unavailable, UnknownTarget, UsageError, suggest
 from nalar.futures import Future
 from nalar.host import Host
 from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token
@@ -167,18 +167,23 @@ class Client:
         return [orjson.loads(entry.value) for entry in entries if entry.value]
 
     async def sessions(self, agent: str = "") -> list[tuple[str, str]]:
-        """Return (agent, session) of every session that has a record, by name. Slow: a scan."""
-        found: set[tuple[str, str]] = set()
+        """Return (agent, session) of every session that has a record, by name.
+
+        Reads the key of each of their calls: slow where millions are remembered.
+        """
         agents = [agent] if agent else [told["name"] for told in await self.agents()]
-        for name in agents:
-            for entry in await self.host.backend.ledger.find(
-                f"call.s.{encode_token(name)}.*.*.*.*"
-            ):
-                found.add((entry.ref.agent, decode_token(entry.ref.session)))
+        found = [
+            (name, _readable(session))
+            for name in agents
+            for session in await self.host.backend.ledger.sessions(AgentName(encode_token(name)))
+        ]
         return sorted(found)
 
     async def session(self, agent: str, session: str) -> SessionView:
-        """Return a session's committed state; an unknown one is empty, at revision 0."""
+        """Return a session's committed state; an unknown one is empty, at revision 0.
+
+        Reads its snapshot and the calls since; one without a snapshot, all its calls.
+        """
         store = Sessions(self.host.backend, self.host.settings)
         held = await store.open(AgentName(encode_token(agent)), SessionId(encode_token(session)))
         return SessionView(agent, session, held.fold.revision, dict(held.fold.state))
@@ -190,6 +195,14 @@ class Client:
     def describe(self) -> dict[str, object]:
         """Return what the connection is: server, version, address."""
         return self.host.backend.describe()
+
+
+def _readable(session: SessionId) -> str:
+    """Return a session's name as its user wrote it; a stranger's token that is none, as it is."""
+    try:
+        return decode_token(session)
+    except InvalidToken:
+        return session
 
 
 class SyncClient:

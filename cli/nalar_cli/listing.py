@@ -6,6 +6,7 @@ import typer
 
 from nalar_cli import printing
 from nalar_cli.calling import with_client
+from nalar_cli.cells import json_cell, line
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
@@ -59,19 +60,29 @@ def workers(output: Listing = Output.table, server: Server = None, creds: Creds 
 
 def sessions(
     agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="Of this agent only.")] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="Print so many at the most.")
+    ] = 100,
     output: Listing = Output.table,
     server: Server = None,
     creds: Creds = None,
 ) -> None:
-    """List the sessions that have a record. Slow where there are very many."""
+    """List the sessions that have a record.
 
-    async def work(client: "Client") -> list[dict[str, Any]]:
+    Looks through the keys of all calls of stateful agents that the ledger remembers: where there
+    are millions it takes seconds, and --agent makes it quicker.
+    """
+
+    async def work(client: "Client") -> list[tuple[str, str]]:
         if agent:
             await known_agent(client, agent)
-        return [{"agent": of, "session": name} for of, name in await client.sessions(agent)]
+        return await client.sessions(agent)
 
-    rows = with_client(settings_of(server, creds), work)
+    found = with_client(settings_of(server, creds), work)
+    rows = [{"agent": of, "session": name} for of, name in found[:limit]]
     printing.listing(rows, ["agent", "session"], output)
+    if len(found) > limit:
+        printing.note(f"{len(found) - limit:,} more: --limit {len(found)} prints all")
 
 
 def session(
@@ -81,7 +92,11 @@ def session(
     server: Server = None,
     creds: Creds = None,
 ) -> None:
-    """Show the committed state of a session."""
+    """Show the committed state of a session.
+
+    Reads its snapshot and the calls since; a session that has none yet (one is written now and
+    then) is computed from all its calls.
+    """
 
     async def work(client: "Client") -> Any:
         await known_agent(client, agent)
@@ -93,15 +108,9 @@ def session(
         printing.result(told)
         return
     if not view.revision:
-        printing.note(f"session {name} of {agent} has no record yet")
-    rows = [{"field": field, "value": _json(value)} for field, value in view.state.items()]
+        printing.note(f"session {line(name)} of {agent} has no record yet")
+    rows = [{"field": field, "value": json_cell(value)} for field, value in view.state.items()]
     printing.listing(rows, ["field", "value"], output)
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
 
 
 async def known_agent(client: "Client", name: str) -> None:

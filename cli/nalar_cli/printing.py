@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nalar_cli.cells import cell, is_cut, json_lines, line, lines
 from nalar_cli.options import Output
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ _REDRAW_S = 0.25
 
 def result(value: object) -> None:
     """Print a result as JSON: spread out for people, one line for programs."""
-    indent = 2 if sys.stdout.isatty() else None
-    write(json.dumps(value, ensure_ascii=False, indent=indent))
+    if sys.stdout.isatty():
+        write(json_lines(json.dumps(value, ensure_ascii=False, indent=2)))
+    else:
+        write(json.dumps(value, ensure_ascii=False))
 
 
 def write(text: str) -> None:
@@ -44,7 +47,7 @@ def note(text: str) -> None:
 def error(message: str, hint: str = "") -> None:
     """Print what went wrong, and what to do."""
     head = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
-    note(f"{head} {message}")
+    note(f"{head} {lines(message)}")
     if hint:
         note(f"hint: {hint}")
 
@@ -55,12 +58,12 @@ def failure(failed: "CallError | UsageError") -> None:
     what = failed.path.partition(" > ")[0] or "the call"
     error(f"{what} failed: {name}: {failed.args[0]}")
     if failed.path:
-        note(f"  in: {failed.path}")
+        note(f"  in: {line(failed.path)}")
     remote_traceback: str = getattr(failed, "remote_traceback", "")
     if remote_traceback:
         note("")
-        for line in remote_traceback.rstrip().splitlines():
-            note(f"  | {line}")
+        for told in lines(remote_traceback).rstrip().splitlines():
+            note(f"  | {told}")
 
 
 def listing(rows: Sequence[dict[str, Any]], columns: Sequence[str], output: Output) -> None:
@@ -74,21 +77,16 @@ def listing(rows: Sequence[dict[str, Any]], columns: Sequence[str], output: Outp
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.upper().replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+    shown = [[cell(row.get(column, "")) for column in columns] for row in rows]
+    for cells in shown:
+        table.add_row(*cells)
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     console = Console(width=width, markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
-    write("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType] -- JSON
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return str(value)
+    write("\n".join(drawn.rstrip() for drawn in captured.get().splitlines()))
+    if any(is_cut(text) for cells in shown for text in cells):
+        note("long values are cut; -o json prints all of them")
 
 
 def log_to_stderr(level: int) -> None:

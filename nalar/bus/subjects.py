@@ -167,6 +167,11 @@ def session_fence(agent: AgentName, session: SessionId) -> str:
     return f"{_LEDGER}call.s.{agent}.{session}.>"
 
 
+def agent_records(agent: AgentName) -> str:
+    """Return the ledger subjects of all records in sessions of `agent`."""
+    return f"{_LEDGER}call.s.{agent}.>"
+
+
 def commit_fence(ref: Ref) -> str:
     """Return what a commit of `ref` is compared over: its session's log, or its own key."""
     return session_fence(ref.agent, ref.session) if ref.effect == "s" else record_subject(ref)

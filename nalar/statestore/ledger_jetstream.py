@@ -164,6 +164,10 @@ class JetStreamLedger:
             return 0
         return await self._reader.purge(fence, before=min(before, newest.sequence))
 
+    async def sessions(self, agent: AgentName) -> list[SessionId]:
+        keys = await self._reader.subjects(subjects.agent_records(agent))
+        return sorted({subjects.record_ref(key).session for key in keys})
+
     async def find(self, pattern: str) -> list[LedgerEntry]:
         return _entries(await self._reader.scan(subjects.pattern_subject(pattern)))
 

@@ -197,6 +197,10 @@ class MemoryLedger:
         log[:] = log[len(gone) :]
         return len(gone)
 
+    async def sessions(self, agent: AgentName) -> list[SessionId]:
+        refs = [entry.ref for log in self._log.sessions.values() for entry in log]
+        return sorted({ref.session for ref in refs if ref.agent == agent})
+
     async def find(self, pattern: str) -> list[LedgerEntry]:
         self._log.expire()
         wanted = tuple(pattern.split("."))

@@ -76,6 +76,13 @@ class Ledger(Protocol):
         """
         ...
 
+    async def sessions(self, agent: AgentName) -> list[SessionId]:
+        """Return the agent's sessions that have a record, by name.
+
+        Reads keys alone, but all of them: grows with the calls that are remembered.
+        """
+        ...
+
     async def find(self, pattern: str) -> list[LedgerEntry]:
         """Return all stored records whose ref matches `pattern`, oldest first. Slow: a scan."""
         ...

@@ -185,6 +185,20 @@ async def test_find_gives_all_that_match_oldest_first(world: World) -> None:
     assert await client.ledger.find(f"call.*.*.*.{new_request()}.*.*") == []
 
 
+async def test_sessions_gives_the_name_of_each_session_with_a_record_once(world: World) -> None:
+    client, agent = await world.connect(), new_agent()
+    assert await client.ledger.sessions(agent) == []
+    revisions: dict[str, int] = {}
+    for session in ("b", "a", "=w6Q", "b"):
+        ref = make_ref(agent, session=session)
+        revisions[session] = await client.ledger.commit(
+            ref, b"x", expected=revisions.get(session, 0), ttl_s=TTL_S
+        )
+    await client.ledger.commit(make_ref(agent), b"no session", expected=0, ttl_s=TTL_S)
+    await client.ledger.commit(make_ref(new_agent(), session="c"), b"x", expected=0, ttl_s=TTL_S)
+    assert await client.ledger.sessions(agent) == ["=w6Q", "a", "b"]
+
+
 async def test_find_root_gives_the_requests_own_record(world: World) -> None:
     client, agent, root = await world.connect(), new_agent(), new_request()
     child, own = make_ref(agent, root=root), make_ref(agent, root=root, future=root)

@@ -31,6 +31,18 @@ def test_sessions_keep_state_apart_and_show_it(served: Nalar) -> None:
     assert {"agent": "Counter", "session": "two"} in listed
 
 
+def test_tables_are_bounded_and_obey_no_name(served: Nalar) -> None:
+    for session in ("wipe\x1b[2J", "plain"):
+        served("call", "Counter.add", "--json", "[1]", "--session", session)
+    listed = served("sessions", "ls", "--agent", "Counter", "--limit", 100).stdout
+    assert r"wipe\x1b[2J" in listed
+    assert "\x1b" not in listed
+    short = served("sessions", "ls", "--agent", "Counter", "--limit", 1)
+    assert len(short.stdout.splitlines()) == 2
+    assert " more: --limit " in short.stderr
+    assert len(served.json("sessions", "ls", "--limit", 1, "-o", "json")) == 1
+
+
 def test_submit_prints_a_run_that_another_process_can_wait_for(served: Nalar) -> None:
     run = served("submit", "hold", "--json", '["later"]').stdout.strip()
     served.entered("later")

@@ -250,6 +250,9 @@ class WireLedger:
             "session_log", lambda: self._inner.session_log(agent, session, after=after)
         )
 
+    async def sessions(self, agent: AgentName) -> list[SessionId]:
+        return await self._read("sessions", lambda: self._inner.sessions(agent))
+
     async def find(self, pattern: str) -> list[LedgerEntry]:
         return await self._read("find", lambda: self._inner.find(pattern))
 
