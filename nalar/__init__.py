@@ -11,7 +11,6 @@ from nalar.agents.agent import Agent
 from nalar.agents.functions import tool, workflow
 from nalar.agents.method import method
 from nalar.agents.served import serve_class
-from nalar.agents.spec import Retry
 from nalar.context import Runtime, context, current_runtime, provide_implicit
 from nalar.errors import (
     AgentError,
@@ -27,13 +26,16 @@ from nalar.errors import (
     NalarError,
     ReentrantCall,
     Rejected,
+    RetryLater,
     Unavailable,
     UnknownTarget,
     UnsupportedServer,
     UsageError,
     ValueTooLarge,
+    WorkerCrashed,
 )
 from nalar.futures import Future, as_completed, gather, wait
+from nalar.policy import Retry
 from nalar.statestore.managed import ManagedDict, ManagedList, ManagedValue
 
 if TYPE_CHECKING:
@@ -43,9 +45,9 @@ __all__ = [
     "Agent", "AgentError", "ArgumentError", "CallError", "CallTimeout", "Cancelled",
     "DependencyFailed", "Expired", "Future", "FutureMisuse", "InvalidResult", "InvalidToken",
     "ManagedDict", "ManagedList", "ManagedValue", "NalarError", "ReentrantCall", "Rejected",
-    "Retry", "Unavailable", "UnknownTarget", "UnsupportedServer", "UsageError", "ValueTooLarge",
-    "as_completed", "connect", "context", "gather", "local", "method", "serve_class", "tool",
-    "wait", "workflow",
+    "Retry", "RetryLater", "Unavailable", "UnknownTarget", "UnsupportedServer", "UsageError",
+    "ValueTooLarge", "WorkerCrashed", "as_completed", "connect", "context", "gather", "local",
+    "method", "serve_class", "tool", "wait", "workflow",
 ]  # fmt: skip
 
 _LAZY = frozenset({"connect", "local"})

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from nalar.errors import UsageError
 from nalar.ids import Ref
+from nalar.policy import Policy, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,17 @@ class CallOptions:
     idempotency_key: str | None = None
     #: Names a call among identical ones under one parent.
     key: str | None = None
+    #: What takes the place of what the method declares; None leaves it.
+    retry: Retry | None = None
+    timeout_s: float | None = None
+    queue_timeout_s: float | None = None
+
+    @property
+    def policy(self) -> Policy | None:
+        """What the call says of retries and time limits; None when it says nothing."""
+        if self.retry is None and self.timeout_s is None and self.queue_timeout_s is None:
+            return None
+        return Policy(self.retry, self.timeout_s, self.queue_timeout_s)
 
 
 DEFAULT_OPTIONS = CallOptions()

@@ -25,6 +25,7 @@ from nalar.ids import (
 )
 from nalar.lineage import Lineage
 from nalar.messages import Invocation, Payload, Record
+from nalar.policy import Policy
 from nalar.values import Bound
 from nalar.wire import canonical
 
@@ -44,6 +45,8 @@ class Heritage:
     holds: tuple[str, ...] = ()
     path: str = ""
     traceparent: str = ""
+    #: What the call itself says of retries and time limits; not handed down.
+    policy: Policy | None = None
 
 
 def begin(root: RootId, options: CallOptions, *, now_s: float, deadline_s: float) -> Heritage:
@@ -54,6 +57,7 @@ def begin(root: RootId, options: CallOptions, *, now_s: float, deadline_s: float
         tenant=encode_token(options.tenant) if options.tenant else "",
         priority=options.priority or 0,
         deadline=now_s + (options.deadline_s or deadline_s),
+        policy=options.policy,
     )
 
 
@@ -94,6 +98,7 @@ def inherit(caller: Call, options: CallOptions, *, now_s: float) -> Heritage:
         holds=caller.holds,
         path=caller.path,
         traceparent=caller.traceparent,
+        policy=options.policy,
     )
 
 
@@ -153,6 +158,7 @@ def draft(
         path=f"{heritage.path} > {spec.label}" if heritage.path else spec.label,
         traceparent=heritage.traceparent,
         resent=lineage.resumed or ref.parent == ANYONE,
+        policy=heritage.policy,
     )
 
 

@@ -127,10 +127,34 @@ class Cancelled(CallError):
     code = "cancelled"
 
 
+class WorkerCrashed(CallError):
+    """The call's worker died each time it ran: the call ends as dead instead of killing more."""
+
+    code = "crashed"
+
+
 class Rejected(CallError):
     """The invocation could not be understood; it was recorded as dead with its reason."""
 
     code = "rejected"
+
+
+# Raised by the user's code, for the runtime to act on.
+
+
+class RetryLater(NalarError):
+    """Raise it to be tried again, and not before `retry_after_s` seconds have passed.
+
+    For what asks for patience: a model's rate limit, a lock held elsewhere. The call's `Retry`
+    says how often; one without is not tried again. Any other exception with an attribute
+    `retry_after_s` is heeded as well.
+    """
+
+    code = "retry_later"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 # Nobody acts: the runtime tries again, or the operator mends the environment.
@@ -183,7 +207,15 @@ class CallTimeout(NalarError, TimeoutError):
 #: What a record's error code becomes at the caller; any other is an AgentError.
 _RAISED: dict[str, type[CallError]] = {
     kind.code: kind
-    for kind in (CallError, InvalidResult, DependencyFailed, Expired, Cancelled, Rejected)
+    for kind in (
+        CallError,
+        InvalidResult,
+        DependencyFailed,
+        Expired,
+        Cancelled,
+        Rejected,
+        WorkerCrashed,
+    )
 }
 _MISUSED: dict[str, type[UsageError]] = {
     kind.code: kind for kind in (ArgumentError, UnknownTarget, ValueTooLarge, ReentrantCall)

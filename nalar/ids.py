@@ -104,6 +104,15 @@ def child_id(parent: str, target: str, arguments: bytes, occurrence: int | str) 
     return FutureId(hashlib.blake2b(named + arguments, digest_size=16).hexdigest())
 
 
+def again_id(child: FutureId, generation: int) -> FutureId:
+    """Return the id of a child that a retried caller runs again: `generation` is 2 and up.
+
+    `child` is its `child_id`, the first generation. Golden vectors: docs/protocol.md.
+    """
+    named = f"{child}\0+{generation}\0".encode()
+    return FutureId(hashlib.blake2b(named, digest_size=16).hexdigest())
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """Where a call's record stands: the future's address in the ledger.

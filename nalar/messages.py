@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nalar.ids import MethodName, Ref, SessionId
+from nalar.policy import Policy
 
 #: Version of the wire protocol; a message of another one is refused. docs/protocol.md.
 PROTOCOL_VERSION = 1
@@ -65,6 +66,10 @@ class Invocation:
     traceparent: str = ""
     #: True when the publisher cannot know whether an earlier copy was stored.
     resent: bool = False
+    #: Of a retry: Unix time in seconds before which it must not start.
+    not_before: float = 0.0
+    #: What the call says beside its method's own declaration.
+    policy: Policy | None = None
 
     @property
     def target(self) -> str:

@@ -48,6 +48,10 @@ class Settings:
     #: How often the oldest awaited results are read again, in case a notification was lost.
     reread_s: float = 5.0
 
+    #: Deaths of a worker during one call, those of the first delivery aside, after which the call
+    #: ends as crashed instead of being started again.
+    crashes_max: int = 5
+
     #: Largest argument list, result or state of one call; larger ones are refused by name.
     value_max_bytes: int = 64 * MIB
     #: Deepest nesting of a value.

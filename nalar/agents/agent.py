@@ -12,6 +12,7 @@ from nalar.agents.stub import Configured, changed
 from nalar.context import DEFAULT_OPTIONS
 from nalar.errors import UsageError
 from nalar.ids import AgentName, MethodName
+from nalar.policy import Retry
 from nalar.statestore.managed import install, managed_kind
 
 #: What `Agent` itself offers: no method may take its place.
@@ -50,7 +51,7 @@ class Agent:
             REGISTRY.register(spec)
 
     @classmethod
-    def options(
+    def options(  # noqa: PLR0913 -- each is an option
         cls,
         *,
         session: str | None = None,
@@ -59,12 +60,17 @@ class Agent:
         tenant: str | None = None,
         idempotency_key: str | None = None,
         key: str | None = None,
+        retry: Retry | None = None,
+        timeout_s: float | None = None,
+        queue_timeout_s: float | None = None,
     ) -> type[Self]:
         """Return the same stubs with what one call carries beside its arguments.
 
         `Analyst.options(session="s1", priority=5).study(...)`. What is left out is inherited
         from the caller. `key` names one call among identical ones under one caller;
         `idempotency_key` makes two submissions of one request the same.
+        `retry`, `timeout_s` (one execution) and `queue_timeout_s` (the wait for the first) take the
+        place of what the method declares.
         """
         options = changed(
             DEFAULT_OPTIONS,
@@ -75,6 +81,9 @@ class Agent:
                 "tenant": tenant,
                 "idempotency_key": idempotency_key,
                 "key": key,
+                "retry": retry,
+                "timeout_s": timeout_s,
+                "queue_timeout_s": queue_timeout_s,
             },
         )
         spec: AgentSpec = getattr(cls, SPEC)

@@ -4,6 +4,7 @@ Never raises what the agent raised: that is an outcome too. Knows no queue and n
 """
 
 import asyncio
+import math
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from typing import Any
 
 from nalar.agents.spec import MethodSpec
 from nalar.context import Call, enter, entered
-from nalar.errors import CallError, NalarError, UsageError
+from nalar.errors import AgentError, CallError, NalarError, UsageError
 from nalar.ids import Ref
 from nalar.messages import ErrorInfo, Status
 
@@ -33,6 +34,10 @@ class Outcome:
     status: Status
     result: bytes | None = None
     error: ErrorInfo | None = None
+    #: Of what the agent's code raised: the names of its class and of all it inherits from.
+    kinds: tuple[str, ...] = ()
+    #: How long it asked to be left alone, in seconds.
+    retry_after_s: float | None = None
 
 
 class Executor:
@@ -48,18 +53,20 @@ class Executor:
         arguments: bytes,
         resolved: Mapping[Ref, bytes],
         call: Call,
+        *,
+        timeout_s: float | None,
     ) -> Outcome:
         """Run the call in the current task and return its outcome.
 
-        `instance` makes what the method is called on (None for a tool or workflow). Raises
-        CancelledError only when the task itself is cancelled.
+        `instance` makes what the method is called on (None for a tool or workflow); its code may
+        take `timeout_s`. Raises CancelledError only when the task itself is cancelled.
         """
         try:
             args, kwargs = spec.signature.load(arguments, resolved)
             self_ = instance()
             if self_ is not None:
                 args = (self_, *args)
-            value = await self._call(spec, args, kwargs, call)
+            value = await self._call(spec, args, kwargs, call, timeout_s)
             return Outcome("succeeded", spec.signature.dump_result(value))
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -69,15 +76,27 @@ class Executor:
             error = RuntimeError("the agent's code raised CancelledError")
             return Outcome("failed", error=describe_error(error, call.path))
         except BaseException as error:  # noqa: BLE001 -- whatever the agent raises, SystemExit too
-            return Outcome("failed", error=describe_error(error, call.path))
+            return failed(error, call.path)
 
     async def _call(
-        self, spec: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
+        self,
+        spec: MethodSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Call,
+        timeout_s: float | None,
     ) -> Any:
-        if spec.timeout_s is None:
+        if timeout_s is None:
             return await self._start(spec, args, kwargs, call)
-        async with asyncio.timeout(spec.timeout_s):
-            return await self._start(spec, args, kwargs, call)
+        limit = asyncio.timeout(timeout_s)
+        try:
+            async with limit:
+                return await self._start(spec, args, kwargs, call)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            told = f"{spec.label} ran longer than its timeout_s of {timeout_s:g}"
+            raise TimeoutError(told) from error
 
     def _start(
         self, spec: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
@@ -109,6 +128,29 @@ async def _collected(items: AsyncIterator[Any]) -> list[Any]:
 
 def _listing(fn: Callable[..., Iterator[Any]]) -> Callable[..., list[Any]]:
     return lambda *args, **kwargs: list(fn(*args, **kwargs))
+
+
+def failed(error: BaseException, path: str) -> Outcome:
+    """Return the outcome of a call whose code raised `error`."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if isinstance(error, AgentError):
+        # What failed was a call that this one made: its type counts as well.
+        kinds.append(error.type_name)
+    return Outcome(
+        "failed",
+        error=describe_error(error, path),
+        kinds=tuple(kinds),
+        retry_after_s=_retry_after_s(error),
+    )
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    """Return what the error's own `retry_after_s` says, if it is a time."""
+    try:
+        asked_s = float(getattr(error, "retry_after_s", None))  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 -- a hostile attribute must not end the worker
+        return None
+    return asked_s if 0 <= asked_s < math.inf else None
 
 
 def describe_error(error: BaseException, path: str) -> ErrorInfo:

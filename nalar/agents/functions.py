@@ -6,20 +6,12 @@ from types import FunctionType
 from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from nalar.agents.registry import REGISTRY, check_name
-from nalar.agents.spec import (
-    ONCE,
-    RUN,
-    AgentSpec,
-    MethodOptions,
-    MethodSpec,
-    OnOrphan,
-    Retry,
-    place_of,
-)
+from nalar.agents.spec import RUN, AgentSpec, MethodOptions, MethodSpec, OnOrphan, place_of
 from nalar.agents.stub import Stub
 from nalar.agents.typed import P, R_co
 from nalar.errors import UsageError
 from nalar.ids import AgentName
+from nalar.policy import ONCE, Retry
 
 R = TypeVar("R")
 Plain_co = TypeVar("Plain_co", covariant=True)
@@ -112,8 +104,9 @@ def tool(
     timeout_s: float | None = None,
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
 ) -> Decorator: ...
-def tool(
+def tool(  # noqa: PLR0913 -- each is an option
     fn: Any = None,
     /,
     *,
@@ -122,9 +115,10 @@ def tool(
     timeout_s: float | None = None,
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
 ) -> Any:
     """Serve a function: calling it publishes a call and returns its future."""
-    options = MethodOptions(retry, timeout_s, read_only, on_orphan)
+    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s)
     wrap = functools.partial(declare, kind="tool", name=name, options=options)
     return wrap if fn is None else wrap(fn)
 
@@ -147,8 +141,9 @@ def workflow(
     timeout_s: float | None = None,
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
 ) -> Decorator: ...
-def workflow(
+def workflow(  # noqa: PLR0913 -- each is an option
     fn: Any = None,
     /,
     *,
@@ -157,8 +152,9 @@ def workflow(
     timeout_s: float | None = None,
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
 ) -> Any:
     """Serve a function that calls agents and tools: the entrance of a request."""
-    options = MethodOptions(retry, timeout_s, read_only, on_orphan)
+    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s)
     wrap = functools.partial(declare, kind="workflow", name=name, options=options)
     return wrap if fn is None else wrap(fn)

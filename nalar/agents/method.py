@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import FunctionType
 from typing import Any, Concatenate, Generic, Protocol, TypeVar, overload
 
-from nalar.agents.spec import ONCE, MethodOptions, OnOrphan, Retry
+from nalar.agents.spec import MethodOptions, OnOrphan
 from nalar.agents.stub import Stub
 from nalar.agents.typed import P, R_co
 from nalar.errors import UsageError
+from nalar.policy import ONCE, Retry
 
 R = TypeVar("R")
 Plain_co = TypeVar("Plain_co", covariant=True)
@@ -94,6 +95,7 @@ def method(
     timeout_s: float | None = None,
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
 ) -> Decorator: ...
 def method(
     fn: Any = None,
@@ -103,9 +105,10 @@ def method(
     timeout_s: float | None = None,
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
 ) -> Any:
     """Declare how a public method of an agent is served; its type is then known exactly."""
-    options = MethodOptions(retry, timeout_s, read_only, on_orphan)
+    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s)
 
     def wrap(fn: Any) -> Method[..., Any, Any]:
         if not isinstance(fn, FunctionType):

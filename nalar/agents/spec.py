@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import math
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Literal, cast
 
 from nalar.errors import UsageError, suggest
 from nalar.ids import AgentName, Effect, MethodName
+from nalar.policy import ONCE, Policy, Retry, check_number
 from nalar.values import Signature
 
 Kind = Literal["agent", "tool", "workflow"]
@@ -19,57 +19,6 @@ Kind = Literal["agent", "tool", "workflow"]
 OnOrphan = Literal["hold", "ignore"]
 #: The method's name of a tool or workflow.
 RUN = MethodName("run")
-
-
-def check_number(what: str, value: object, *, low: float, high: float = math.inf) -> None:
-    """Raise UsageError unless `value` is a finite number from `low` to `high`."""
-    fits = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and low <= value <= high
-    )
-    if not fits:
-        limits = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
-        raise UsageError(f"{what} is a number {limits}, not {value!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often, and when, a call that failed is tried again.
-
-    The wait before attempt n + 1 is `initial_s * multiplier ** (n - 1)`, at most `cap_s`, give
-    or take a share of `jitter`.
-    """
-
-    #: Executions in all; 1 means that a failure is final.
-    max_attempts: int = 1
-    initial_s: float = 0.5
-    multiplier: float = 2.0
-    cap_s: float = 60.0
-    #: Share of the wait that is left to chance, 0 to 1.
-    jitter: float = 0.2
-    #: Errors that end the call at once.
-    non_retryable: tuple[type[BaseException], ...] = ()
-
-    def __post_init__(self) -> None:
-        attempts = cast("object", self.max_attempts)  # A user's: it may be anything.
-        if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
-            raise UsageError(f"Retry(max_attempts=...) is a count from 1 up, not {attempts!r}")
-        check_number("Retry(initial_s=...)", self.initial_s, low=0)
-        check_number("Retry(multiplier=...)", self.multiplier, low=1)
-        check_number("Retry(cap_s=...)", self.cap_s, low=0)
-        check_number("Retry(jitter=...)", self.jitter, low=0, high=1)
-        kinds: Any = self.non_retryable
-        if isinstance(kinds, type):
-            kinds = (kinds,)
-        kinds = tuple(kinds)
-        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
-            raise UsageError(f"Retry(non_retryable=...) holds exception classes, not {kinds!r}")
-        object.__setattr__(self, "non_retryable", kinds)
-
-
-ONCE = Retry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +31,14 @@ class MethodOptions:
     #: The method changes no session state: it runs beside others and sees committed state.
     read_only: bool = False
     on_orphan: OnOrphan = "hold"
+    #: Seconds a call may wait before it is started for the first time, its inputs included.
+    queue_timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         retry = cast("object", self.retry)
         if not isinstance(retry, Retry):
             raise UsageError(f"retry=nalar.Retry(max_attempts=...) is expected, not {retry!r}")
-        if self.timeout_s is not None:
-            check_number("timeout_s", self.timeout_s, low=1e-9)
+        Policy(retry, self.timeout_s, self.queue_timeout_s)
         if self.on_orphan not in ("hold", "ignore"):
             raise UsageError(f"on_orphan is 'hold' or 'ignore', not {self.on_orphan!r}")
 

@@ -5,16 +5,18 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from nalar.agents.spec import MethodSpec, check_number
+from nalar.agents.spec import MethodSpec
 from nalar.agents.typed import P, R_co, Typed
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_runtime
 from nalar.errors import UsageError, suggest
 from nalar.ids import encode_token
+from nalar.policy import SHORTEST_S, Policy, Retry, check_number
 from nalar.values import Bound
 
 #: Beyond any use, and within what a message may say.
 _PRIORITY_MAX = 1_000_000_000
 _TEXTS = ("session", "tenant", "idempotency_key", "key")
+_POLICIES = ("retry", "timeout_s", "queue_timeout_s")
 
 
 class Stub(Typed[P, R_co]):
@@ -35,7 +37,7 @@ class Stub(Typed[P, R_co]):
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Bound:
         return self.spec.signature.bind(args, kwargs)
 
-    def options(
+    def options(  # noqa: PLR0913 -- each is an option
         self,
         *,
         session: str | None = None,
@@ -44,11 +46,16 @@ class Stub(Typed[P, R_co]):
         tenant: str | None = None,
         idempotency_key: str | None = None,
         key: str | None = None,
+        retry: Retry | None = None,
+        timeout_s: float | None = None,
+        queue_timeout_s: float | None = None,
     ) -> Self:
         """Return the same stub with what one call carries beside its arguments.
 
         What is left out is inherited from the caller. `key` names one call among identical ones
         under one caller; `idempotency_key` makes two submissions of one request the same.
+        `retry`, `timeout_s` (one execution) and `queue_timeout_s` (the wait for the first) take the
+        place of what the method declares.
         """
         given = {
             "session": session,
@@ -57,6 +64,9 @@ class Stub(Typed[P, R_co]):
             "tenant": tenant,
             "idempotency_key": idempotency_key,
             "key": key,
+            "retry": retry,
+            "timeout_s": timeout_s,
+            "queue_timeout_s": queue_timeout_s,
         }
         configured = copy.copy(self)
         configured.call_options = changed(self.call_options, given)
@@ -135,7 +145,9 @@ def _check(name: str, value: object) -> None:
             raise UsageError(f"{name} is text, not {value!r}")
         encode_token(value)
     elif name == "deadline_s":
-        check_number("deadline_s", value, low=1e-9)
+        check_number("deadline_s", value, low=SHORTEST_S)
+    elif name in _POLICIES:
+        Policy(**{name: value})  # type: ignore[arg-type]  -- it says what does not fit
     elif not isinstance(value, int) or isinstance(value, bool) or abs(value) > _PRIORITY_MAX:
         raise UsageError(
             f"priority is a whole number within {_PRIORITY_MAX:,} of 0, higher runs sooner; not "

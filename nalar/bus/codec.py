@@ -19,6 +19,7 @@ from nalar.bus.fields import (
     runs_of_refs,
     text_of,
 )
+from nalar.bus.policies import policy_fields, policy_of
 from nalar.bus.records import decode_record, encode_record
 from nalar.bus.subjects import carries
 from nalar.errors import InvalidToken, MalformedMessage
@@ -47,7 +48,7 @@ _SPELLED: Final = frozenset(
     (
         "Nalar-Protocol", "Nalar-Ref", "Nalar-Method", "Nalar-Session", "Nalar-Deadline",
         "Nalar-Created", "Nalar-Tenant", "Nalar-Priority", "Nalar-Deps", "Nalar-After",
-        "Nalar-Attempt", "Nalar-Holds", "Nalar-Resent", "traceparent",
+        "Nalar-Attempt", "Nalar-Holds", "Nalar-Resent", "Nalar-Not-Before", "traceparent",
     )
 )  # fmt: skip
 _BY_LOWER: Final = {name.lower(): name for name in _SPELLED}
@@ -97,6 +98,7 @@ def _optional_headers(invocation: Invocation, dependencies: str) -> list[str]:
         ("Nalar-Attempt", 0 if invocation.attempt == 1 else invocation.attempt),
         ("Nalar-Holds", ",".join(invocation.holds)),
         ("Nalar-Resent", int(invocation.resent)),
+        ("Nalar-Not-Before", repr(invocation.not_before) if invocation.not_before else ""),
         ("traceparent", invocation.traceparent),
     )
     return [f"{name}: {value}\r\n" for name, value in optional if value]
@@ -107,6 +109,8 @@ def _invocation_body(invocation: Invocation, *, in_body: bool) -> bytes:
     fields: dict[str, object] = {"path": invocation.path}
     if in_body:
         fields["deps"] = runs_of_refs(invocation.dependencies)
+    if invocation.policy is not None:
+        fields["policy"] = policy_fields(invocation.policy)
     text = invocation.arguments.text
     if text is not None:
         return b"".join((dumps(fields)[:-1], _ARGUMENTS, text, b"}"))
@@ -160,8 +164,10 @@ def _decode_invocation(subject: str, headers: dict[str, str], body: bytes) -> In
         _refs(headers) if in_body is None else refs_of_runs(in_body),
     )
     path = text_of(envelope, "path", "")
+    told = envelope.get("policy")
+    policy = None if told is None else policy_of(told)
     if len(headers) <= len(_REQUIRED) + 1:  # The version, and nothing that is not required.
-        return Invocation(*required, path=path)
+        return Invocation(*required, path=path, policy=policy)
     after = headers.get("Nalar-After")
     attempt = _integer(headers, "Nalar-Attempt", 1)
     if attempt < 1:
@@ -176,6 +182,8 @@ def _decode_invocation(subject: str, headers: dict[str, str], body: bytes) -> In
         path=path,
         traceparent=headers.get("traceparent", ""),
         resent="Nalar-Resent" in headers,
+        not_before=_number(headers, "Nalar-Not-Before") if "Nalar-Not-Before" in headers else 0.0,
+        policy=policy,
     )
 
 

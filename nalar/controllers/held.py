@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
 from nalar.controllers.local_events import Event, Finished, Left, Rejoined, Returned
-from nalar.ids import Ref
+from nalar.ids import FutureId, Ref
 from nalar.messages import Invocation, Record
+from nalar.policy import ONCE, Retry
 from nalar.results import Notify
+from nalar.statestore.port import LedgerEntry
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +34,10 @@ class Held:
     slot: "ExecutionSlot | None" = None
     #: How often its code was started here.
     reruns: int = 0
+    #: Records of its children, when they were looked up before it was started.
+    recorded: dict[FutureId, LedgerEntry] | None = None
+    #: Children whose error stands up to here in the ledger are made again (`Lineage`).
+    failed_upto: int = 0
 
     @property
     def key(self) -> str:
@@ -47,7 +53,44 @@ class Held:
     @property
     def suspect(self) -> bool:
         """True when the call may have been finished by an earlier delivery or attempt."""
-        return self.delivery.deliveries > 1 or self.invocation.resent
+        invocation = self.invocation
+        return self.delivery.deliveries > 1 or invocation.resent or invocation.attempt > 1
+
+    @property
+    def retry(self) -> Retry:
+        """How often it is tried: as it says itself, else as its method declares."""
+        asked = self.invocation.policy
+        if asked is not None and asked.retry is not None:
+            return asked.retry
+        return ONCE if self.method is None else self.method.retry
+
+    @property
+    def timeout_s(self) -> float | None:
+        """How long one execution may take."""
+        asked = self.invocation.policy
+        return self.spec.timeout_s if asked is None or asked.timeout_s is None else asked.timeout_s
+
+    @property
+    def start_by(self) -> float:
+        """When it must have been started: Unix time.
+
+        Who has been delivered before may have been started: then the deadline alone holds.
+        """
+        invocation = self.invocation
+        asked, limit_s = invocation.policy, self.spec.options.queue_timeout_s
+        if asked is not None and asked.queue_timeout_s is not None:
+            limit_s = asked.queue_timeout_s
+        if limit_s is None or self.delivery.deliveries > 1 or invocation.attempt > 1:
+            return invocation.deadline
+        return min(invocation.deadline, invocation.created + limit_s)
+
+
+class Postponed(Exception):
+    """The call is to be handed back, for `delay_s` seconds."""
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__(delay_s)
+        self.delay_s = delay_s
 
 
 class ExecutionSlot:

@@ -22,16 +22,17 @@ from nalar.controllers.rejection import reject
 from nalar.draft import lane_of
 from nalar.errors import MalformedMessage, suggest
 from nalar.ids import AgentName, Ref
+from nalar.letters import DEAD
 from nalar.messages import ErrorInfo, Invocation
 from nalar.results import Notify, Results
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Sessions
 
-#: Where messages that could not be understood are kept, in the control bucket.
-DEAD = "dead"
 #: Bytes of a dead message that are kept.
 _RAW_MAX = 64 * 1024
+#: How long the next attempt of a call is handed back while this one is about to end, in seconds.
+_TWIN_PAUSE_S = 0.1
 
 
 class Intake:
@@ -66,10 +67,12 @@ class Intake:
         if isinstance(content, MalformedMessage):
             self._spawn(self._bury(delivery, content))
             return
+        if content.not_before and (early_s := content.not_before - self._clock.now_s()) > 0:
+            delivery.hand_back(early_s)
+            return
         twin = self.held.get(content.ref.future)
         if twin is not None:
-            # The lease lapsed while we held it: the newest delivery is the one to settle.
-            twin.delivery = delivery
+            _take_twin(twin, delivery, content.attempt)
             return
         agent = self.agents[content.ref.agent]
         if content.ref.effect == "s" and not agent.stateful:
@@ -94,7 +97,7 @@ class Intake:
                 key=held.key,
                 lock=invocation.lock if invocation.ref.effect == "s" else None,
                 priority=invocation.priority,
-                deadline=invocation.deadline,
+                deadline=held.start_by,
                 missing=self._await_records(held),
                 # One whose result the call needs as well does more than order it.
                 after=None if invocation.after in invocation.dependencies else invocation.after,
@@ -175,6 +178,7 @@ class Intake:
         raw = delivery.raw
         digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
         told = {
+            "kind": "malformed",
             "reason": str(error)[:1000],
             "at": self._clock.now_s(),
             "lane": delivery.lane,
@@ -186,6 +190,17 @@ class Intake:
         )
         await reject(self._backend, self._settings, error, self._clock.now_s())
         delivery.terminate(str(error)[:200])
+
+
+def _take_twin(held: Held, delivery: Delivery, attempt: int) -> None:
+    """Take another delivery of a call that is in our hands."""
+    if attempt == held.invocation.attempt:
+        # The lease lapsed while we held it: the newest delivery is the one to settle.
+        held.delivery = delivery
+    elif attempt < held.invocation.attempt:
+        delivery.ack()  # Its next attempt is stored: it is the one that we hold.
+    else:
+        delivery.hand_back(_TWIN_PAUSE_S)
 
 
 def unknown_method(agent: AgentSpec, invocation: Invocation) -> Outcome:

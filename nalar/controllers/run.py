@@ -5,6 +5,7 @@ only then say so. What may fail half-way is answered in ARCHITECTURE.md, arrow b
 """
 
 import asyncio
+import contextlib
 import copy
 import random
 
@@ -13,12 +14,17 @@ import orjson
 from nalar.agents.executor import Executor, Outcome, describe_error
 from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
+from nalar.bus.codec import decode_record
 from nalar.calls import Calls
 from nalar.clock import Clock
 from nalar.context import Call
+from nalar.controllers.dead import bury
 from nalar.controllers.held import Held
+from nalar.controllers.outcomes import crashed
+from nalar.controllers.retries import Retries
 from nalar.controllers.settle import Settled, Settlement, Settler
-from nalar.errors import ArgumentError, InvalidResult, ValueTooLarge
+from nalar.controllers.starts import Condemned, CountedStarts
+from nalar.errors import ArgumentError, InvalidResult, MalformedMessage, ValueTooLarge
 from nalar.ids import FutureId
 from nalar.lineage import Lineage
 from nalar.messages import ErrorInfo, Invocation, Payload, Record
@@ -51,18 +57,53 @@ class Runner:
         self._clock = clock
         self._executor = Executor()
         self._instances: dict[str, object] = {}
-        self._settler = Settler(backend, sessions, settings, random.Random())  # noqa: S311
+        chance = random.Random()  # noqa: S311 -- jitter, not secrets
+        self._settler = Settler(backend, sessions, settings, chance)
+        self._retries = Retries(backend, settings, clock, chance)
+        self._starts = CountedStarts(backend.control, settings, clock)
 
     def close(self) -> None:
         """Let the executor's threads go."""
         self._executor.close()
 
     async def run(self, held: Held) -> None:
-        """Run the call and commit what came of it; return once a record of it stands."""
+        """Run the call; return once a record of it stands, or its next attempt is stored.
+
+        Raises Postponed when it is to be handed back.
+        """
+        if not held.suspect:
+            await self._run(held)
+        elif not await self._ended_before(held):
+            await self._run_again(held)
+
+    async def _run(self, held: Held) -> None:
         if held.invocation.ref.effect == "s":
             await self._run_fenced(held)
-        elif not await self._done_before(held):
+        else:
             await self._run_plain(held)
+
+    async def _ended_before(self, held: Held) -> bool:
+        """Ask the ledger for the call's record; do what its writer may not have come to."""
+        ref = held.invocation.ref
+        entry = (await self._backend.ledger.read([ref])).get(ref)
+        if entry is None:
+            return False
+        self._results.announce(entry)
+        with contextlib.suppress(MalformedMessage):
+            await bury(self._backend, self._settings, held, decode_record(ref, entry.body))
+        return True
+
+    async def _run_again(self, held: Held) -> None:
+        """Run a call that may have been started before: its start is counted, as it may kill."""
+        held.recorded = await self._children(held)
+        upto = 0
+        if held.invocation.attempt > 1:
+            upto = max((entry.revision for entry in held.recorded.values()), default=0)
+        try:
+            async with self._starts.counted(held, upto) as held.failed_upto:
+                await self._run(held)
+        except Condemned as verdict:
+            await self.commit(held, crashed(held.invocation, verdict.deaths))
 
     async def commit(self, held: Held, outcome: Outcome) -> None:
         """Commit `outcome`, an error, for a call that is not run."""
@@ -101,7 +142,8 @@ class Runner:
             if delta is not None:
                 why = InvalidResult(f"{held.spec.target} changed its session, but it is read_only")
                 outcome = Outcome("failed", error=describe_error(why, held.invocation.path))
-        await self._commit(held, outcome, None, None, started)
+        if outcome.error is None or not await self._retries.sent(held, outcome):
+            await self._commit(held, outcome, None, None, started)
 
     async def _run_fenced(self, held: Held) -> None:
         future = held.invocation.ref.future
@@ -115,6 +157,8 @@ class Runner:
             started = self._clock.now_s()
             outcome = await self._execute(held, fields)
             outcome, delta = _change(outcome, fields, held.invocation.path)
+            if outcome.error is not None and await self._retries.sent(held, outcome):
+                return
             settlement = await self._commit(held, outcome, session, delta, started)
             if settlement.how is Settled.COMMITTED and settlement.entry is not None:
                 self._keep(session, fields, settlement.entry, delta)
@@ -155,7 +199,8 @@ class Runner:
         """Run the call's code with its context, its children counted as its own."""
         invocation = held.invocation
         future = invocation.ref.future
-        lineage = Lineage(future, await self._recorded(held))
+        recorded = await self._recorded(held)
+        lineage = Lineage(future, recorded, failed_upto=held.failed_upto)
         family = self._calls.open_family(future, lineage)
         try:
             arguments = await self._text(invocation.arguments)
@@ -170,6 +215,7 @@ class Runner:
                 arguments,
                 resolved,
                 self._call(held),
+                timeout_s=held.timeout_s,
             )
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -199,9 +245,15 @@ class Runner:
 
     async def _recorded(self, held: Held) -> dict[FutureId, LedgerEntry] | None:
         """Return the finished children of an earlier attempt; None when there was none."""
+        recorded, held.recorded = held.recorded, None
+        if recorded is not None:
+            return recorded
         if not held.suspect and not held.reruns:
             held.reruns += 1
             return None
+        return await self._children(held)
+
+    async def _children(self, held: Held) -> dict[FutureId, LedgerEntry]:
         ref = held.invocation.ref
         entries = await self._backend.ledger.find(f"call.*.*.*.{ref.root}.{ref.future}.*")
         return {entry.ref.future: entry for entry in entries}
@@ -263,6 +315,8 @@ class Runner:
         if settlement.entry is not None:
             # Whoever waits for it in this very process need not wait for the announcement.
             self._results.announce(settlement.entry)
+            if outcome.error is not None:
+                await bury(self._backend, self._settings, held, record)
         elif settlement.how is Settled.DONE:
             self._results.read_soon(record.ref)
         return settlement

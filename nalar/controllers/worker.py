@@ -23,7 +23,7 @@ from nalar.bus.port import Delivery, Inbox
 from nalar.bus.subjects import SHARED_LANES, slot_lane
 from nalar.calls import Calls
 from nalar.clock import Clock
-from nalar.controllers.held import ExecutionSlot, Held
+from nalar.controllers.held import ExecutionSlot, Held, Postponed
 from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
 from nalar.controllers.local_events import (
@@ -42,7 +42,8 @@ from nalar.controllers.local_events import (
 )
 from nalar.controllers.local_state import LocalState
 from nalar.controllers.membership import Membership, SlotHandlers
-from nalar.controllers.run import Runner, dependency_failed, expired
+from nalar.controllers.outcomes import not_started
+from nalar.controllers.run import Runner, dependency_failed
 from nalar.errors import NalarError, UsageError
 from nalar.ids import AgentName, WorkerId
 from nalar.results import Results
@@ -266,7 +267,7 @@ class Worker:
             case Fail(_, cause):
                 self._finish_soon(held, dependency_failed(held.invocation, held.resolved[cause]))
             case Expire():
-                self._finish_soon(held, expired(held.invocation))
+                self._finish_soon(held, not_started(held.invocation, self._clock.now_s()))
             case HandBack():
                 held.delivery.hand_back()
                 self._forget(held)
@@ -281,6 +282,8 @@ class Worker:
         """Do `work`, then acknowledge the call; give it back when a record may be missing."""
         try:
             await work()
+        except Postponed as postponed:
+            held.delivery.hand_back(postponed.delay_s)
         except NalarError as error:
             log.warning("%s is handed back: %s", held.invocation.target, error)
             held.delivery.hand_back(_HAND_BACK_S)

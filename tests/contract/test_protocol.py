@@ -14,12 +14,13 @@ from nalar.bus.codec import encode_invocation
 from nalar.errors import AgentError
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import BlobRef, Invocation, Payload
+from nalar.policy import Policy
 from tests.clusters import Cluster
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/protocol.schema.json").read_text("utf-8"))
 PARTS: dict[str, Any] = {
     name: jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]})
-    for name in ("headers", "invocation", "record", "snapshot", "delta")
+    for name in ("headers", "invocation", "record", "snapshot", "delta", "dead_letter")
 }
 
 
@@ -46,6 +47,8 @@ FULL = dataclasses.replace(
     path="report > study",
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     resent=True,
+    not_before=1e9 + 3.5,
+    policy=Policy(nalar.Retry(4, cap_s=2.5, non_retryable=(ValueError,)), 3.0, 0.5),
 )
 MANY = dataclasses.replace(PLAIN, dependencies=tuple(ref_of(f"f{n}") for n in range(500)))
 LARGE = dataclasses.replace(PLAIN, arguments=Payload(None, BlobRef("ab", 3, "ab")))
@@ -94,6 +97,8 @@ async def test_records_and_snapshots_fit_the_schema(cluster: Cluster) -> None:
     snapshots = [orjson.loads(e.value or b"") for e in await backend.snapshots.scan("state")]
     assert len(snapshots) == 1
     assert [misfits("record", record) for record in records] == [[]] * 4
+    [dead] = await backend.control.scan("dead")
+    assert misfits("dead_letter", orjson.loads(dead.value or b"")) == []
     assert [misfits("snapshot", snapshot) for snapshot in snapshots] == [[]]
 
 
@@ -106,6 +111,8 @@ async def test_records_and_snapshots_fit_the_schema(cluster: Cluster) -> None:
         ("record", {"protocol": 1, "status": "succeeded"}),
         ("snapshot", {"v": 2, "upto": 1, "ids": {}, "state": {}}),
         ("delta", {"items": [["insert", 1, 2]]}),
+        ("invocation", {"arguments": {}, "policy": {"retry": {"max_attempts": 0}}}),
+        ("dead_letter", {"kind": "call", "reason": "", "at": 1}),
     ],
 )
 def test_the_schema_refuses_what_is_not_the_protocol(part: str, value: object) -> None:

@@ -1,5 +1,9 @@
 """Identifiers: safe in subjects, unguessable where it matters, the same everywhere."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,12 +15,16 @@ from nalar.ids import (
     Ref,
     RootId,
     SessionId,
+    again_id,
     child_id,
     decode_token,
     encode_token,
     is_wire_token,
     new_root,
 )
+
+DOCS = Path(__file__).parents[2] / "docs"
+GENERATIONS = json.loads((DOCS / "protocol-vectors.json").read_text("utf-8"))["generations"]
 
 
 @given(st.text(min_size=1, max_size=30))
@@ -83,3 +91,8 @@ def test_a_reference_is_read_back_as_it_was_written(effect: str, tokens: list[st
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidToken):
         Ref.parse(text)
+
+
+@pytest.mark.parametrize("vector", GENERATIONS)
+def test_golden_vectors_of_generations_hold(vector: dict[str, Any]) -> None:
+    assert again_id(FutureId(vector["id"]), vector["generation"]) == vector["again"]

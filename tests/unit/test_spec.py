@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nalar.agents.spec import RUN, Hints, MethodOptions, MethodSpec, Retry
+from nalar.agents.spec import RUN, Hints, MethodOptions, MethodSpec
 from nalar.errors import UsageError
 from nalar.ids import AgentName
 
@@ -12,28 +12,6 @@ def make_method(fn: Any, *, read_only: bool = False, stateful: bool = True) -> M
     return MethodSpec.of(
         fn, agent=AgentName("f"), name=RUN, kind="tool", stateful=stateful, options=options
     )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"max_attempts": 0}, "max_attempts"),
-        ({"max_attempts": 2.5}, "max_attempts"),
-        ({"max_attempts": True}, "max_attempts"),
-        ({"initial_s": -1}, "initial_s"),
-        ({"multiplier": 0.5}, "multiplier"),
-        ({"cap_s": float("inf")}, "cap_s"),
-        ({"jitter": 2}, "jitter.* from 0 to 1"),
-        ({"non_retryable": ["ValueError"]}, "exception classes"),
-    ],
-)
-def test_a_retry_that_cannot_be_meant_is_refused(arguments: dict[str, Any], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        Retry(**arguments)
-
-
-def test_one_exception_class_will_do() -> None:
-    assert Retry(non_retryable=ValueError).non_retryable == (ValueError,)  # type: ignore[arg-type]
 
 
 def test_only_a_stateful_method_that_is_not_read_only_changes_state() -> None:

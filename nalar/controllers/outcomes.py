@@ -1,0 +1,28 @@
+"""How calls end that are not run, or not once more. Pure."""
+
+from nalar.agents.executor import Outcome
+from nalar.errors import WorkerCrashed
+from nalar.messages import ErrorInfo, Invocation
+
+
+def not_started(invocation: Invocation, now_s: float) -> Outcome:
+    """Return the outcome of a call that was not started in time."""
+    if now_s >= invocation.deadline:
+        message = "the deadline passed before the call had a result"
+    else:
+        waited_s = now_s - invocation.created
+        message = (
+            f"it waited {waited_s:.3g} s in the queue, longer than its queue_timeout_s: no worker "
+            "had room for it, or what it needs was not there"
+        )
+    return Outcome("expired", error=ErrorInfo("expired", "Expired", message, path=invocation.path))
+
+
+def crashed(invocation: Invocation, deaths: int) -> Outcome:
+    """Return the outcome of a call that is not started again: its workers died of it."""
+    message = (
+        f"its worker died {deaths} times while it ran: it may have used up the memory, blocked "
+        "for too long or ended the process (setting crashes_max)"
+    )
+    info = ErrorInfo(WorkerCrashed.code, WorkerCrashed.__name__, message, path=invocation.path)
+    return Outcome("failed", error=info)

@@ -1,0 +1,55 @@
+"""Sending a failed call's next attempt: the shell of `agents.retry`."""
+
+import random
+from dataclasses import replace
+
+from nalar.agents.executor import Outcome
+from nalar.agents.retry import is_retryable, next_delay_s
+from nalar.backend import Backend
+from nalar.clock import Clock
+from nalar.controllers.held import Held
+from nalar.draft import lane_of
+from nalar.settings import Settings
+
+
+class Retries:
+    """Decides and publishes, for one worker."""
+
+    def __init__(
+        self, backend: Backend, settings: Settings, clock: Clock, chance: random.Random
+    ) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._clock = clock
+        self._chance = chance
+
+    async def sent(self, held: Held, outcome: Outcome) -> bool:
+        """Publish the call's next attempt if `outcome` allows one; say whether it did.
+
+        When it has, the message of this attempt may be acknowledged: the next one is stored. A
+        crash before that leaves both, and whichever commits a record first ends the call. Raises
+        Unavailable when nobody knows whether it is stored.
+        """
+        invocation, retry = held.invocation, held.retry
+        if not is_retryable(retry, outcome.status, outcome.error, outcome.kinds):
+            return False
+        delay_s = next_delay_s(
+            retry,
+            invocation.attempt,
+            self._chance.random(),
+            retry_after_s=outcome.retry_after_s,
+        )
+        if delay_s is None:
+            return False
+        not_before = self._clock.now_s() + delay_s
+        if not_before >= invocation.deadline:
+            return False
+        again = replace(
+            invocation,
+            attempt=invocation.attempt + 1,
+            not_before=not_before,
+            after=None,  # What it followed has ended, or it would not have run.
+        )
+        lane = lane_of(again, stateful=held.agent.stateful, slots=self._settings.slots)
+        await self._backend.queue.publish(lane, again)
+        return True
