@@ -4,7 +4,7 @@ Calls themselves are made with the stubs; connecting makes them go to the broker
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,10 +18,12 @@ from nalar.backend import Store
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
 from nalar.controllers.membership import WORKERS
 from nalar.controllers.worker import AGENTS
+from nalar.deadletters import DeadLetters
 from nalar.errors import InvalidToken, Unavailable, UnknownTarget, UsageError, suggest
 from nalar.futures import Future
 from nalar.host import Host
 from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token
+from nalar.letters import DeadLetter
 from nalar.loops import LoopThread
 from nalar.runs import Runs
 from nalar.statestore.port import LedgerEntry, Watch
@@ -188,6 +190,22 @@ class Client:
         held = await store.open(AgentName(encode_token(agent)), SessionId(encode_token(session)))
         return SessionView(agent, session, held.fold.revision, dict(held.fold.state))
 
+    async def dead_letters(self, agent: str = "") -> list[DeadLetter]:
+        """Return the calls that failed for good and the messages that were none, newest first."""
+        return await DeadLetters(self.host).all(agent)
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter:
+        """Return one dead letter; raises UnknownTarget when there is none of that id."""
+        return await DeadLetters(self.host).get(letter_id)
+
+    async def redrive(self, letter_id: str, *, again: bool = False) -> str:
+        """Make a new request of a dead letter and return its run id; see `DeadLetters.redrive`."""
+        return await DeadLetters(self.host).redrive(letter_id, again=again)
+
+    async def purge_dead(self, letter_ids: Iterable[str]) -> int:
+        """Delete dead letters for good and return how many."""
+        return await DeadLetters(self.host).purge(letter_ids)
+
     async def stores(self, agents: Sequence[str] = ()) -> list[Store]:
         """Return how the ledger, the buckets and the queues of `agents` are."""
         return await self.host.backend.stores([AgentName(encode_token(name)) for name in agents])
@@ -256,6 +274,22 @@ class SyncClient:
     def session(self, agent: str, session: str) -> SessionView:
         """As `Client.session`."""
         return self._do(self._client.session(agent, session))
+
+    def dead_letters(self, agent: str = "") -> list[DeadLetter]:
+        """As `Client.dead_letters`."""
+        return self._do(self._client.dead_letters(agent))
+
+    def dead_letter(self, letter_id: str) -> DeadLetter:
+        """As `Client.dead_letter`."""
+        return self._do(self._client.dead_letter(letter_id))
+
+    def redrive(self, letter_id: str, *, again: bool = False) -> str:
+        """As `Client.redrive`."""
+        return self._do(self._client.redrive(letter_id, again=again))
+
+    def purge_dead(self, letter_ids: Iterable[str]) -> int:
+        """As `Client.purge_dead`."""
+        return self._do(self._client.purge_dead(letter_ids))
 
     def describe(self) -> dict[str, object]:
         """As `Client.describe`."""

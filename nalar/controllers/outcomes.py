@@ -20,8 +20,9 @@ def not_started(invocation: Invocation, now_s: float) -> Outcome:
 
 def crashed(invocation: Invocation, deaths: int) -> Outcome:
     """Return the outcome of a call that is not started again: its workers died of it."""
+    times = "once or more" if deaths == 1 else f"{deaths} times or more"
     message = (
-        f"its worker died {deaths} times while it ran: it may have used up the memory, blocked "
+        f"its worker died {times} while it ran: it may have used up the memory, blocked "
         "for too long or ended the process (setting crashes_max)"
     )
     info = ErrorInfo(WorkerCrashed.code, WorkerCrashed.__name__, message, path=invocation.path)

@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -53,6 +54,24 @@ def shout(text: str) -> str:
 @nalar.tool
 def burst(text: str) -> str:
     raise ValueError(f"cannot take {text}")
+
+
+@nalar.tool
+def poison(how: str) -> str:
+    """Take the worker with it."""
+    with Path(f"poisoned-{how}").open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(3)
+
+
+@nalar.tool(retry=nalar.Retry(max_attempts=2, initial_s=0.1))
+def mends(text: str) -> str:
+    """Fail until somebody has made a file called `mended`."""
+    if not Path("mended").exists():
+        raise ConnectionError(f"{text}: nobody is there")
+    return text
 
 
 @nalar.workflow
