@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     group = typer.Typer(
         name="dlq",
-        help="Dead letters: calls that failed for good, and messages that were no calls.",
+        help="Dead letters: calls that failed for good.",
         no_args_is_help=True,
     )
     commands = {

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ import nalar
 from nalar.bus.embedded import EmbeddedServer
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
-from tests.clusters import Cluster, until
+from tests.clusters import Cluster, publish_raw, until
 from tests.contract.worlds import kill_and_restart
 
 RUNS: Counter[str] = Counter()
@@ -32,7 +33,7 @@ async def cluster(server: EmbeddedServer) -> AsyncIterator[Cluster]:
     RUNS.clear()
     settings = Settings(url=server.url, lease_s=1.5, reread_s=1.0, crashes_max=1)
     async with AsyncExitStack() as stack:
-        yield Cluster(open_jetstream, settings, stack)
+        yield Cluster(open_jetstream, settings, stack, partial(publish_raw, server.url))
 
 
 async def test_a_call_that_outlives_the_server_is_not_suspected_for_it(

@@ -49,7 +49,8 @@ def nalar(
     "command",
     [
         "run", "dev", "worker", "server", "call", "submit", "result", "doctor", "stubs",
-        "agents ls", "workers ls", "sessions ls", "sessions get",
+        "agents ls", "workers ls", "sessions ls", "sessions get", "dlq ls", "dlq show",
+        "dlq redrive", "dlq purge",
     ],
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(nalar: Run, command: str) -> None:
