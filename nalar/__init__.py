@@ -24,6 +24,7 @@ from nalar.errors import (
     InvalidResult,
     InvalidToken,
     NalarError,
+    NonDeterminismError,
     ReentrantCall,
     Rejected,
     RetryLater,
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent", "AgentError", "ArgumentError", "CallError", "CallTimeout", "Cancelled",
     "DependencyFailed", "Expired", "Future", "FutureMisuse", "InvalidResult", "InvalidToken",
-    "ManagedDict", "ManagedList", "ManagedValue", "NalarError", "ReentrantCall", "Rejected",
-    "Retry", "RetryLater", "Unavailable", "UnknownTarget", "UnsupportedServer", "UsageError",
-    "ValueTooLarge", "WorkerCrashed", "as_completed", "connect", "context", "gather", "local",
-    "method", "serve_class", "tool", "wait", "workflow",
+    "ManagedDict", "ManagedList", "ManagedValue", "NalarError", "NonDeterminismError",
+    "ReentrantCall", "Rejected", "Retry", "RetryLater", "Unavailable", "UnknownTarget",
+    "UnsupportedServer", "UsageError", "ValueTooLarge", "WorkerCrashed", "as_completed", "connect",
+    "context", "gather", "local", "method", "serve_class", "tool", "wait", "workflow",
 ]  # fmt: skip
 
 _LAZY = frozenset({"connect", "local"})

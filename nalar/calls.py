@@ -20,7 +20,7 @@ from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.cancel import commit_end, ended
 from nalar.clock import Clock
-from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, current_call
+from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, Slot, current_call
 from nalar.draft import (
     ANYONE,
     address,
@@ -41,46 +41,24 @@ from nalar.errors import (
     ValueTooLarge,
     call_error,
 )
+from nalar.family import Family, Withheld
 from nalar.futures import Future
 from nalar.ids import FutureId, Ref, new_name, new_root
 from nalar.lineage import Lineage
 from nalar.messages import BlobRef, Invocation, Payload, Record
 from nalar.results import Results
 from nalar.settings import Settings
-from nalar.statestore.port import LedgerEntry, Watch
+from nalar.statestore.port import LedgerEntry
 from nalar.values import Bound
 
 #: Pause before what got no answer is tried again, in seconds.
 _AGAIN_S = 1.0
+#: How often a caller with withheld calls is looked at, in seconds.
+_REST_LOOK_S = 0.25
 #: How often a large result is read before its future fails: the server may be away.
 _BLOB_TRIES = 30
 #: What a dependency adds to a body at the most, where siblings stand together, in bytes.
 _REF_BYTES = 40
-
-
-class Family:
-    """A running call with the calls it has made."""
-
-    def __init__(self, lineage: Lineage) -> None:
-        self.lineage = lineage
-        #: Publishes not yet acknowledged: the caller's own commit waits for them.
-        self.unstored: set[asyncio.Future[None]] = set()
-        self._watch: Watch | None = None
-
-    def cover(self, results: Results) -> None:
-        """Watch for the children's records, from the first child on."""
-        if self._watch is None:
-            self._watch = results.cover(f"call.*.*.*.*.{self.lineage.parent}.*")
-
-    async def stored(self) -> None:
-        """Wait until every child's invocation is stored, or has failed its future."""
-        while self.unstored:
-            await asyncio.wait(self.unstored)
-
-    def close(self) -> None:
-        """The call has ended: nobody awaits its children here."""
-        if self._watch is not None:
-            self._watch.close()
 
 
 class Calls:
@@ -137,10 +115,17 @@ class Calls:
         future: Future[Any] = Future(address(spec, heritage, parent, name))
         recorded = family.lineage.recorded.get(name)
         if recorded is not None and recorded.ref == future.ref:
+            self._run(partial(family.claim, spec.target, name))
             self._run(partial(self._settle, spec, future, recorded))
             return future
         invocation = draft(spec, bound, heritage, future, family.lineage, now_s)
-        self._run(partial(self._send, spec, future, invocation, family))
+        send = partial(self._send, spec, future, invocation, family)
+        if caller is None or not family.orphans.targets:
+            self._run(send)
+        else:
+            refuse = partial(self._refuse, future, invocation)
+            new = Withheld(spec.target, future, send, refuse)
+            self._run(partial(self._begin, spec, new, family, caller.slot))
         return future
 
     def attach(self, spec: MethodSpec | None, ref: Ref) -> Future[Any]:
@@ -205,6 +190,26 @@ class Calls:
         future.on_cancel(partial(self._cancel, invocation))
         self._store(self._publish(spec, invocation), spec, future, invocation, family)
 
+    def _begin(self, spec: MethodSpec, new: Withheld, family: Family, slot: Slot) -> None:
+        """Send a new call of a resumed caller, unless recorded ones of its method come first."""
+        if family.begin(new, ignores_orphans=spec.on_orphan == "ignore"):
+            self._owned(self._watch_rest(family, slot))
+
+    async def _watch_rest(self, family: Family, slot: Slot) -> None:
+        """Refuse what is withheld once its caller has rested on it for long enough."""
+        rested_s = 0.0
+        while rested_s < self._settings.orphan_patience_s:
+            await asyncio.sleep(_REST_LOOK_S)
+            rested_s = rested_s + _REST_LOOK_S if family.rests(slot) else 0.0
+            if not family.withholds:
+                return
+        family.refuse_withheld()
+
+    def _refuse(self, future: Future[Any], invocation: Invocation, error: BaseException) -> None:
+        """End a call that is never sent; calls that follow it wait for a record of it."""
+        future.fail(error)
+        self._owned(self._commit_end(invocation, error))
+
     def _store(
         self,
         stored: asyncio.Future[None],
@@ -254,9 +259,7 @@ class Calls:
             self._owned(self._commit_end(invocation))
         elif error is not None:
             self._results.forget(invocation.ref)
-            future.fail(error)
-            # Calls that follow this one wait for a record of it.
-            self._owned(self._commit_end(invocation, error))
+            self._refuse(future, invocation, error)
         elif invocation.resent:
             # An earlier attempt may have finished it before anyone here watched.
             self._results.read_soon(invocation.ref)

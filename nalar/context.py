@@ -49,6 +49,11 @@ DEFAULT_OPTIONS = CallOptions()
 class Slot(Protocol):
     """The execution slot of a running call: given up while it waits, taken again after."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether any branch of the call waits for a future."""
+        ...
+
     def leave(self) -> None:
         """Give the slot up; from the loop or any thread. Calls may nest."""
         ...

@@ -127,6 +127,15 @@ class Cancelled(CallError):
     code = "cancelled"
 
 
+class NonDeterminismError(CallError):
+    """A resumed call did not repeat calls that have changed state; names them.
+
+    To make the new ones as well could change it twice. See `on_orphan`.
+    """
+
+    code = "non_determinism"
+
+
 class WorkerCrashed(CallError):
     """The call's worker died each time it ran: the call ends as dead instead of killing more."""
 
@@ -214,6 +223,7 @@ _RAISED: dict[str, type[CallError]] = {
         Expired,
         Cancelled,
         Rejected,
+        NonDeterminismError,
         WorkerCrashed,
     )
 }

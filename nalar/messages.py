@@ -119,5 +119,7 @@ class Record:
     #: Version of the method's code that ran.
     code: str = ""
     dependencies: tuple[Ref, ...] = field(default=())
+    #: Calls of an earlier attempt that this one did not make again.
+    orphans: int = 0
     #: Of a call that never ran: the one it would have followed (`Invocation.after`).
     after: Ref | None = None

@@ -45,6 +45,9 @@ class Settings:
     retention_s: float = 7 * 86_400.0
     #: How long a publish or commit may stay unanswered before it counts as unknown.
     reply_timeout_s: float = 10.0
+    #: How long a resumed call may rest on a new call that is withheld from it (`on_orphan`) before
+    #: it ends with NonDeterminismError: something else of it may still be at work.
+    orphan_patience_s: float = 5.0
     #: How often the oldest awaited results are read again, in case a notification was lost.
     reread_s: float = 5.0
 

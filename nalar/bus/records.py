@@ -43,6 +43,8 @@ def encode_record(record: Record) -> bytes:
             fields[name] = value
     if record.dependencies:
         fields["deps"] = runs_of_refs(record.dependencies)
+    if record.orphans:
+        fields["orphans"] = record.orphans
     if record.after is not None:
         fields["after"] = str(record.after)
     if record.error is not None:
@@ -92,6 +94,7 @@ def decode_record(ref: Ref, body: bytes) -> Record:
         text_of(fields, "tenant", ""),
         text_of(fields, "code", ""),
         _dependencies(fields),
+        _orphans(fields),
         _after(fields),
     )
 
@@ -109,6 +112,13 @@ def _error(value: object) -> ErrorInfo:
         traceback=text_of(fields, "traceback", ""),
         path=text_of(fields, "path", ""),
     )
+
+
+def _orphans(fields: dict[str, Any]) -> int:
+    orphans = fields.get("orphans", 0)
+    if type(orphans) is not int:
+        raise MalformedMessage("'orphans' is not a whole number")
+    return orphans
 
 
 def _after(fields: dict[str, Any]) -> Ref | None:

@@ -32,6 +32,8 @@ class Held:
     #: Records that it asked for, and how it would be told.
     expected: dict[Ref, Notify] = field(default_factory=dict[Ref, Notify])
     slot: "ExecutionSlot | None" = None
+    #: Calls of an earlier attempt that its last execution did not make again.
+    orphans: int = 0
     #: How often its code was started here.
     reruns: int = 0
     #: Records of its children, when they were looked up before it was started.
@@ -111,6 +113,10 @@ class ExecutionSlot:
         #: Set while the call asks for its slot: then no branch waits for a future.
         self._back: asyncio.Future[None] | None = None
         self._over = False
+
+    @property
+    def waiting(self) -> bool:
+        return self._waiting > 0
 
     def leave(self) -> None:
         if threading.get_ident() == self._thread:

@@ -2,7 +2,7 @@
 
 from nalar.agents.executor import Outcome
 from nalar.errors import WorkerCrashed
-from nalar.messages import ErrorInfo, Invocation
+from nalar.messages import ErrorInfo, Invocation, Record
 
 
 def not_started(invocation: Invocation, now_s: float) -> Outcome:
@@ -27,3 +27,18 @@ def crashed(invocation: Invocation, deaths: int) -> Outcome:
     )
     info = ErrorInfo(WorkerCrashed.code, WorkerCrashed.__name__, message, path=invocation.path)
     return Outcome("failed", error=info)
+
+
+def expired(invocation: Invocation) -> Outcome:
+    """Return the outcome of a call whose deadline passed before it could take effect."""
+    message = "the deadline passed before the call had a result"
+    return Outcome("expired", error=ErrorInfo("expired", "Expired", message, path=invocation.path))
+
+
+def dependency_failed(invocation: Invocation, cause: Record) -> Outcome:
+    """Return the outcome of a call that needs the result of `cause`, which has none."""
+    told = cause.error.message if cause.error is not None else cause.status
+    where = (cause.error.path if cause.error is not None else "") or cause.path
+    message = f"{where or cause.ref.agent} ended in {cause.status}: {told}"
+    info = ErrorInfo("dependency_failed", "DependencyFailed", message, path=invocation.path)
+    return Outcome("dependency_failed", error=info)

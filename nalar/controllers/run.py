@@ -11,7 +11,7 @@ import random
 
 import orjson
 
-from nalar.agents.executor import Executor, Outcome, describe_error
+from nalar.agents.executor import Executor, Outcome, describe_error, failed
 from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
@@ -20,14 +20,20 @@ from nalar.clock import Clock
 from nalar.context import Call
 from nalar.controllers.dead import bury
 from nalar.controllers.held import Held
-from nalar.controllers.outcomes import crashed
+from nalar.controllers.outcomes import crashed, expired
+from nalar.controllers.recording import record_of
 from nalar.controllers.retries import Retries
 from nalar.controllers.settle import Settled, Settlement, Settler
 from nalar.controllers.starts import Condemned, CountedStarts
-from nalar.errors import ArgumentError, InvalidResult, MalformedMessage, ValueTooLarge
+from nalar.errors import (
+    ArgumentError,
+    InvalidResult,
+    MalformedMessage,
+    ValueTooLarge,
+)
 from nalar.ids import FutureId
 from nalar.lineage import Lineage
-from nalar.messages import ErrorInfo, Invocation, Payload, Record
+from nalar.messages import Payload
 from nalar.results import Results
 from nalar.settings import Settings
 from nalar.statestore.managed import ManagedFields
@@ -221,6 +227,9 @@ class Runner:
             if task is not None and task.cancelling():
                 # Abandoned: whatever the code answers to that is not the call's result.
                 raise asyncio.CancelledError
+            if outcome.error is None and (odd := family.unclaimed()) is not None:
+                outcome = failed(odd, invocation.path)
+            held.orphans = len(family.orphans)
             # A crash after our commit must not leave a child that was never published.
             await family.stored()
         finally:
@@ -309,7 +318,7 @@ class Runner:
         started: float,
     ) -> Settlement:
         finished = self._clock.now_s()
-        record = _record(held, outcome, delta, self._worker, started, finished)
+        record = record_of(held, outcome, delta, self._worker, started, finished)
         ttl_s = max(1.0, held.invocation.deadline - finished) + self._settings.retention_s
         settlement = await self._settler.settle(record, session, ttl_s=ttl_s)
         if settlement.entry is not None:
@@ -322,21 +331,6 @@ class Runner:
         return settlement
 
 
-def expired(invocation: Invocation) -> Outcome:
-    """Return the outcome of a call whose deadline passed before it could take effect."""
-    message = "the deadline passed before the call had a result"
-    return Outcome("expired", error=ErrorInfo("expired", "Expired", message, path=invocation.path))
-
-
-def dependency_failed(invocation: Invocation, cause: Record) -> Outcome:
-    """Return the outcome of a call that needs the result of `cause`, which has none."""
-    told = cause.error.message if cause.error is not None else cause.status
-    where = (cause.error.path if cause.error is not None else "") or cause.path
-    message = f"{where or cause.ref.agent} ended in {cause.status}: {told}"
-    info = ErrorInfo("dependency_failed", "DependencyFailed", message, path=invocation.path)
-    return Outcome("dependency_failed", error=info)
-
-
 def _change(outcome: Outcome, fields: ManagedFields, path: str) -> tuple[Outcome, bytes | None]:
     """Return the outcome with what the call changed; an error changes nothing."""
     if outcome.error is not None:
@@ -345,34 +339,3 @@ def _change(outcome: Outcome, fields: ManagedFields, path: str) -> tuple[Outcome
         return outcome, fields.delta()
     except ArgumentError as error:
         return Outcome("failed", error=describe_error(error, path)), None
-
-
-def _record(
-    held: Held,
-    outcome: Outcome,
-    delta: bytes | None,
-    worker: str,
-    started: float,
-    finished: float,
-) -> Record:
-    invocation = held.invocation
-    return Record(
-        ref=invocation.ref,
-        method=invocation.method,
-        session=invocation.session,
-        status=outcome.status,
-        result=None if outcome.result is None else Payload(outcome.result),
-        error=outcome.error,
-        arguments=invocation.arguments,
-        delta=None if delta is None else Payload(delta),
-        worker=worker,
-        attempt=invocation.attempt,
-        created=invocation.created,
-        started=started,
-        finished=finished,
-        path=invocation.path,
-        tenant=invocation.tenant,
-        code=held.method.code if held.method is not None else "",
-        dependencies=invocation.dependencies,
-        after=invocation.after if held.slot is None else None,
-    )

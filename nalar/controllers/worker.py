@@ -42,8 +42,8 @@ from nalar.controllers.local_events import (
 )
 from nalar.controllers.local_state import LocalState
 from nalar.controllers.membership import Membership, SlotHandlers
-from nalar.controllers.outcomes import not_started
-from nalar.controllers.run import Runner, dependency_failed
+from nalar.controllers.outcomes import dependency_failed, not_started
+from nalar.controllers.run import Runner
 from nalar.errors import NalarError, UsageError
 from nalar.ids import AgentName, WorkerId
 from nalar.results import Results
