@@ -2,8 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ from nalar.context import (
 from nalar.errors import UsageError
 from nalar.futures import Future
 from nalar.host import Host
+from nalar.housekeeping import Housekeeper
 from nalar.ids import AgentName
 from nalar.loops import LoopThread, new_loop
 from nalar.settings import Settings, from_environment
@@ -190,6 +192,18 @@ async def run_worker(
     """
     backend, chosen = await _opened(lambda: open_jetstream(settings), settings)
     return await serve_until_stopped(backend, agents, chosen, name=name, ready=ready)
+
+
+@contextlib.asynccontextmanager
+async def kept_house(settings: Settings, *, every_s: float = 600.0) -> AsyncGenerator[None]:
+    """Keep storage bounded beside this block, every `every_s` seconds (see `housekeeping`)."""
+    async with connect(settings=settings) as client, asyncio.TaskGroup() as tasks:
+        keeper = Housekeeper(client.host.backend, client.host.settings)
+        keeping = tasks.create_task(keeper.run(every_s))
+        try:
+            yield
+        finally:
+            keeping.cancel()
 
 
 async def _opened(

@@ -84,15 +84,22 @@ def server(
     ] = Path(".nalar"),
     sync: SyncOption = Sync.always,
 ) -> None:
-    """Run the nats-server that comes with Nalar, in the foreground."""
+    """Run the nats-server that comes with Nalar, in the foreground.
+
+    It keeps house too: what snapshots cover and nobody can ask for any more is removed.
+    """
     import asyncio
 
     async def run() -> int:
         from nalar.processes import StopSignals, embedded_server
+        from nalar.serve import kept_house
 
         with StopSignals().caught() as stop:
             keep = prepared_store(store)
-            async with embedded_server(keep, port=port, sync_always=sync is Sync.always) as running:
+            async with (
+                embedded_server(keep, port=port, sync_always=sync is Sync.always) as running,
+                kept_house(settings_of(running.url, None)),
+            ):
                 printing.note(f"nats-server on {running.url}, store {keep}, sync {sync}")
                 printing.note("Ctrl-C stops it")
                 await until_server_ends(running, stop.asked)

@@ -14,6 +14,7 @@ from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
     from nalar.client import Client
+    from nalar.housekeeping import Swept
 
 _MARKS = {"ok": "ok   ", "wrong": "WRONG", "note": "note "}
 
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(epilog="Example: nalar doctor -s nats://queue.example:4222")(doctor)
     app.command(epilog="Example: nalar stubs flows.py --out flows_stubs.py")(stubs)
+    app.command(epilog="Example: nalar housekeep --every 600")(housekeep)
     app.command()(version)
 
 
@@ -52,6 +54,51 @@ def doctor(output: Listing = Output.table, server: Server = None, creds: Creds =
                 printing.write(f"       -> {finding.remedy}")
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
+
+
+def housekeep(
+    every: Annotated[
+        float | None,
+        typer.Option(
+            "--every", metavar="SECONDS", min=1, help="Again and again, until Ctrl-C; else once."
+        ),
+    ] = None,
+    output: Listing = Output.table,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Remove what nobody can ask for: old session logs, unused blobs.
+
+    `nalar server` does this by itself; run it where the NATS server is your own. It needs the
+    right to purge streams. Several may run: they take turns.
+    """
+    import asyncio
+
+    from nalar.housekeeping import Housekeeper
+
+    async def work(client: "Client") -> None:
+        keeper = Housekeeper(client.host.backend, client.host.settings)
+        while True:
+            _tell_swept(await keeper.sweep(), output)
+            if every is None:
+                return
+            await asyncio.sleep(every)
+
+    with_client(settings_of(server, creds), work)
+
+
+def _tell_swept(swept: "Swept | None", output: Output) -> None:
+    from dataclasses import asdict
+
+    if output is Output.json:
+        printing.result(None if swept is None else asdict(swept))
+    elif swept is None:
+        printing.write("another keeper is at it")
+    else:
+        printing.write(
+            f"{swept.sessions} sessions looked at, {swept.entries} entries and {swept.blobs} "
+            "blobs removed"
+        )
 
 
 def stubs(  # noqa: PLR0913, PLR0917 -- each is an option

@@ -3,15 +3,18 @@
 Pure. What invocations and records have in common as bytes: payloads, blobs, lists of references.
 """
 
+import re
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
 from nalar.errors import MalformedMessage
 from nalar.ids import Ref
 from nalar.messages import BlobRef, Payload
+
+_BLOB_NAME: Final = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 
 def dumps(fields: dict[str, object]) -> bytes:
@@ -96,6 +99,14 @@ def take_payload(fields: dict[str, Any], name: str) -> Payload | None:
 def blob_fields(blob: BlobRef) -> dict[str, object]:
     """Return a blob's address as JSON."""
     return {"name": blob.name, "size": blob.size, "sha256": blob.sha256}
+
+
+def blobs_named(body: bytes) -> set[str]:
+    """Return the names of the blobs that a message of any kind refers to.
+
+    Found without opening it: a user's text that looks like a reference keeps a blob, no more.
+    """
+    return {name.decode() for name in _BLOB_NAME.findall(body)}
 
 
 def blob_of(value: object) -> BlobRef:

@@ -219,6 +219,10 @@ class MemoryQueues:
         at = subjects.parse_invocation_subject(subject)
         self.stream(at.agent).store(at.lane, _Message(subject, headers, body))
 
+    def bodies(self, agent: AgentName) -> list[bytes]:
+        """Return the bodies of the messages that are stored for `agent`."""
+        return [message.body for message in self.stream(agent).stored.values()]
+
     def waiting(self, agent: AgentName) -> int:
         """Return how many messages are stored for `agent`, waiting or held."""
         return len(self.stream(agent).stored)

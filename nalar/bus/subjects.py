@@ -245,6 +245,10 @@ BLOB_STREAM: Final = f"OBJ_{BLOB_BUCKET}"
 BLOB_FILTERS: Final = (f"$O.{BLOB_BUCKET}.C.>", f"$O.{BLOB_BUCKET}.M.>")
 
 
+#: The descriptions of all objects.
+BLOB_INFOS: Final = BLOB_FILTERS[1]
+
+
 def blob_chunks(nuid: str) -> str:
     """Return where the chunks of one upload are kept."""
     return f"$O.{BLOB_BUCKET}.C.{nuid}"

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from nalar.backend import Store
 from nalar.bus import subjects
 from nalar.bus.codec import HEADERS_MAX_BYTES
+from nalar.bus.fields import blobs_named
 from nalar.bus.memory import PAYLOAD_MAX_BYTES, MemoryQueue, MemoryQueues, answered, check_size
 from nalar.errors import CommitLost, CommitUnknown, Conflict, Unavailable
 from nalar.ids import AgentName, Ref, RootId, SessionId
@@ -137,7 +138,8 @@ class MemoryBroker:
         self.log = _Log()
         self.snapshots = _Bucket(watched=False)
         self.control = _Bucket(watched=True)
-        self.blobs: dict[str, bytes] = {}
+        #: By name: the data, and when it was put last, by the loop's clock.
+        self.blobs: dict[str, tuple[bytes, float]] = {}
         self._revision = 0
 
     def next_revision(self) -> int:
@@ -284,21 +286,39 @@ class MemoryKeyValue:
 class MemoryBlobs:
     """`statestore.port.Blobs` in memory."""
 
-    def __init__(self, blobs: dict[str, bytes]) -> None:
-        self._blobs = blobs
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        self._blobs = broker.blobs
 
     async def put(self, data: bytes) -> BlobRef:
         digest = hashlib.sha256(data).hexdigest()
-        self._blobs[digest] = bytes(data)
+        self._blobs[digest] = bytes(data), asyncio.get_running_loop().time()
         return BlobRef(name=digest, size=len(data), sha256=digest)
 
     async def get(self, blob: BlobRef) -> bytes:
-        data = self._blobs.get(blob.name)
+        data, _ = self._blobs.get(blob.name, (None, 0.0))
         if data is None:
             raise Unavailable(f"blob {blob.name} is gone")
         if len(data) != blob.size or hashlib.sha256(data).hexdigest() != blob.sha256:
             raise Unavailable(f"blob {blob.name} does not match its digest")
         return data
+
+    async def unused_for(self, age_s: float) -> list[str]:
+        since = asyncio.get_running_loop().time() - age_s
+        return [name for name, (_, put_s) in self._blobs.items() if put_s < since]
+
+    async def referred_to(self, agents: Sequence[AgentName]) -> set[str]:
+        broker = self._broker
+        bodies = [entry.body for entry in broker.log.entries.values()]
+        for bucket in (broker.snapshots, broker.control):
+            bodies += [entry.value or b"" for entry in bucket.entries.values()]
+        for agent in agents:
+            bodies += broker.queues.bodies(agent)
+        return {name for body in bodies for name in blobs_named(body)}
+
+    async def drop(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._blobs.pop(name, None)
 
 
 class MemoryBackend:
@@ -312,7 +332,7 @@ class MemoryBackend:
         self.ledger = MemoryLedger(broker)
         self.snapshots = MemoryKeyValue(broker, broker.snapshots)
         self.control = MemoryKeyValue(broker, broker.control)
-        self.blobs = MemoryBlobs(broker.blobs)
+        self.blobs = MemoryBlobs(broker)
 
     def on_reconnect(self, notify: Callable[[], None]) -> None:
         del notify  # This connection is never lost.

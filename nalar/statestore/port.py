@@ -145,9 +145,30 @@ class Blobs(Protocol):
     """Values too large for a message, by the digest of their content."""
 
     async def put(self, data: bytes) -> BlobRef:
-        """Store `data` durably and return its name; storing it again is cheap and the same."""
+        """Store `data` durably and return its name; storing it again is cheap and the same.
+
+        From then on it counts as new.
+        """
         ...
 
     async def get(self, blob: BlobRef) -> bytes:
         """Return the data; raises Unavailable when it is gone or does not match its digest."""
+        ...
+
+    async def unused_for(self, age_s: float) -> list[str]:
+        """Return the names of blobs that nobody has put for `age_s` seconds."""
+        ...
+
+    async def referred_to(self, agents: Sequence[AgentName]) -> set[str]:
+        """Return the names of blobs that anything stored refers to, calls of `agents` included.
+
+        Reads everything that is stored.
+        """
+        ...
+
+    async def drop(self, names: Sequence[str]) -> None:
+        """Remove blobs that nothing refers to, unless they are put again meanwhile.
+
+        Removes too what uploads left behind that never ended. For housekeeping.
+        """
         ...

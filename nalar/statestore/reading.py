@@ -6,13 +6,14 @@ of a commit does. Nothing here makes a consumer, so none is left behind.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from nalar.bus import subjects
+from nalar.bus.fields import blobs_named
 from nalar.bus.link import Link
 from nalar.bus.replies import (
     ApiError,
@@ -96,6 +97,14 @@ class StreamReader:
         """
         return await self._batches({"seq": after + 1, "next_by_subj": subject, "batch": BATCH})
 
+    async def blobs_named(self) -> set[str]:
+        """Return the blobs that messages of the stream name, without keeping the messages."""
+        found: set[str] = set()
+        async for messages in self._each_batch({"seq": 1, "next_by_subj": ">", "batch": BATCH}):
+            for message in messages:
+                found |= blobs_named(message.data)
+        return found
+
     async def first_since(self, at_s: float) -> int | None:
         """Return the sequence of the first message stored at `at_s` or later; None if none was."""
         query = {"start_time": _rfc3339(at_s), "next_by_subj": ">", "batch": 1}
@@ -138,14 +147,16 @@ class StreamReader:
             raise Unavailable(f"reading {self._stream}: {error}") from error
 
     async def _batches(self, query: dict[str, Any]) -> list[StoredMessage]:
+        return [message async for batch in self._each_batch(query) for message in batch]
+
+    async def _each_batch(self, query: dict[str, Any]) -> AsyncIterator[list[StoredMessage]]:
         """Read on until nothing is pending; the server also ends a batch by its size."""
-        found: list[StoredMessage] = []
         while True:
             batch = _Batch(self._stream, query, self._timeout_s)
             await self._asked(batch)
-            found += batch.messages
+            yield batch.messages
             if not batch.pending or not batch.messages:
-                return found
+                return
             query = query | {"seq": batch.messages[-1].sequence + 1}
 
 

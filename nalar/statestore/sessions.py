@@ -181,7 +181,9 @@ class Sessions:
             session.size = len(body)
             if len(body) > self._backend.inline_max_bytes:
                 blob = await self._backend.blobs.put(body)
-                body = orjson.dumps({"blob": dataclasses.asdict(blob)})
+                body = orjson.dumps(
+                    {"blob": dataclasses.asdict(blob), "upto": session.fold.revision}
+                )
             session.snapshot = await self._backend.snapshots.put(
                 _snapshot_key(session.agent, session.name), body, expected=session.snapshot
             )

@@ -4,12 +4,24 @@ import asyncio
 import dataclasses
 import secrets
 
+import orjson
 import pytest
 
 from nalar.backend import Backend
+from nalar.bus.codec import encode_record
+from nalar.bus.subjects import LANE_NORMAL
 from nalar.errors import Conflict, Unavailable, ValueTooLarge
+from nalar.ids import MethodName, SessionId
+from nalar.messages import Payload, Record
 from nalar.statestore.port import KeyValue, KeyValueEntry
-from tests.contract.worlds import Collected, World, eventually
+from tests.contract.worlds import (
+    Collected,
+    World,
+    eventually,
+    make_invocation,
+    make_ref,
+    new_agent,
+)
 
 
 def prefix() -> str:
@@ -208,3 +220,42 @@ async def test_keys_are_listed_without_their_values(store: KeyValue) -> None:
     assert await store.keys(under) == [f"{under}.a.x", f"{under}.a.y", f"{under}.b"]
     assert await store.keys(f"{under}.a") == [f"{under}.a.x", f"{under}.a.y"]
     assert await store.keys(f"{under}.none") == []
+
+
+async def test_a_blob_that_nobody_puts_any_more_is_found_and_dropped(world: World) -> None:
+    client = await world.connect()
+    old, kept = secrets.token_bytes(300_000), secrets.token_bytes(10)
+    dropped, put_again = await client.blobs.put(old), await client.blobs.put(kept)
+    await asyncio.sleep(0.6)  # What is measured is the age itself.
+    assert {dropped.name, put_again.name} <= set(await client.blobs.unused_for(0.4))
+    await client.blobs.put(kept)
+    unused = await client.blobs.unused_for(0.4)
+    assert dropped.name in unused
+    assert put_again.name not in unused
+    await client.blobs.drop([dropped.name])
+    with pytest.raises(Unavailable, match="gone"):
+        await client.blobs.get(dropped)
+    assert await client.blobs.get(put_again) == kept
+    assert await client.blobs.put(old) == dropped
+    assert await client.blobs.get(dropped) == old
+
+
+async def test_whatever_is_stored_tells_which_blobs_it_needs(world: World) -> None:
+    client, agent = await world.connect(), new_agent()
+    blobs = [await client.blobs.put(secrets.token_bytes(20)) for _ in range(5)]
+    recorded, waiting, snapshot, letter, _ = blobs
+    ref = make_ref(agent)
+    record = Record(
+        ref, MethodName("m"), SessionId("s"), "succeeded", Payload(None, recorded), None,
+        Payload(b"{}"), None, "w", 1, 1.0, 2.0, 3.0,
+    )  # fmt: skip
+    await client.ledger.commit(ref, encode_record(record), expected=0, ttl_s=60)
+    await client.queue.ensure(agent, slots=0)
+    call = dataclasses.replace(make_invocation(make_ref(agent)), arguments=Payload(None, waiting))
+    await client.queue.publish(LANE_NORMAL, call)
+    told = orjson.dumps({"blob": dataclasses.asdict(snapshot)})
+    await client.snapshots.put(f"state.{agent}.s", told)
+    told = orjson.dumps({"blob": dataclasses.asdict(letter)})
+    await client.control.put(f"dead.{secrets.token_hex(4)}", told)
+    named = await client.blobs.referred_to([agent])
+    assert named & {blob.name for blob in blobs} == {blob.name for blob in blobs[:-1]}

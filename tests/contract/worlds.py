@@ -81,7 +81,7 @@ class JetStreamWorld:
     """A broker on a real server."""
 
     def __init__(self, url: str) -> None:
-        self._settings = Settings(url=url, lease_s=LEASE_S)
+        self._settings = Settings(url=url, lease_s=LEASE_S, reply_timeout_s=4.0)
         self._clients: list[JetStreamBackend] = []
 
     async def connect(self) -> JetStreamBackend:

@@ -94,7 +94,7 @@ def _advance(world: World, fold: SessionFold, entry: LedgerEntry) -> None:
     delta = record.delta
     text = None if delta is None else delta.text
     if delta is not None and delta.blob is not None:
-        text = world.broker.blobs[delta.blob.name]
+        text = world.broker.blobs[delta.blob.name][0]
     fold.advance(entry.revision, entry.ref.future, text, record.finished)
 
 

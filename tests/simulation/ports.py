@@ -344,6 +344,18 @@ class WireBlobs:
             "get blob", lambda _: self._inner.get(blob), Unavailable, resends=True
         )
 
+    async def unused_for(self, age_s: float) -> list[str]:
+        return await self._ask("unused_for", lambda: self._inner.unused_for(age_s))
+
+    async def referred_to(self, agents: Sequence[AgentName]) -> set[str]:
+        return await self._ask("referred_to", lambda: self._inner.referred_to(agents))
+
+    async def drop(self, names: Sequence[str]) -> None:
+        await self._ask("drop blobs", lambda: self._inner.drop(names))
+
+    def _ask(self, name: str, act: Callable[[], Awaitable[Any]]) -> asyncio.Future[Any]:
+        return self._wire.request(name, lambda _: act(), Unavailable, resends=True)
+
 
 class WireBackend:
     """`nalar.backend.Backend` of one simulated process."""

@@ -49,7 +49,7 @@ def nalar(
     "command",
     [
         "run", "dev", "worker", "server", "call", "submit", "result", "doctor", "stubs",
-        "agents ls", "workers ls", "sessions ls", "sessions get", "dlq ls", "dlq show",
+        "housekeep", "agents ls", "workers ls", "sessions ls", "sessions get", "dlq ls", "dlq show",
         "dlq redrive", "dlq purge",
     ],
 )  # fmt: skip
