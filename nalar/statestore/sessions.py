@@ -4,6 +4,7 @@ The ledger decides what a session's state is; what stands here is a copy at a re
 commit at that revision is refused when the copy is stale.
 """
 
+import asyncio
 import dataclasses
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -115,8 +116,7 @@ class Sessions:
             session.fold = SessionFold.load(await self._unspilled(snapshot.value))
             session.snapshot = snapshot.revision
             session.size = len(snapshot.value)
-            await self._read_pages(session)
-        await self.catch_up(session)
+        await asyncio.gather(self._read_pages(session), self.catch_up(session))
         return session
 
     async def _read_pages(self, session: Session) -> None:
