@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help test check format bench demo coverage clean distclean which-python FORCE
+.PHONY: help test check chaos format bench demo coverage clean distclean which-python FORCE
 
 # On the command line: PYTHON=python3.12 (which interpreter makes .venv), JOBS=4 (test processes),
 # ARGS='-k name' (for pytest, the demo or the benchmarks).
@@ -32,6 +32,9 @@ check: $(STAMPS)/test ## Check format, lint, import contracts and types
 	$(call tool,ruff,check .)
 	$(call tool,lint-imports,--no-logo)
 	$(call tool,basedpyright,--project pyproject.toml)
+
+chaos: $(STAMPS)/test ## Run the long fault tests: nodes and processes killed, minutes of it
+	@$(BIN)/python -m pytest -m chaos -rP $(ARGS)
 
 format: $(STAMPS)/test ## Format the code and repair what the linter can
 	@$(BIN)/ruff check --fix-only .

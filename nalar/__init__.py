@@ -11,7 +11,10 @@ from nalar.agents.agent import Agent
 from nalar.agents.functions import tool, workflow
 from nalar.agents.method import method
 from nalar.agents.served import serve_class
+from nalar.call_policy import Retry
+from nalar.combined import as_completed, gather, wait
 from nalar.context import Runtime, context, current_runtime, provide_implicit
+from nalar.durable import sleep, step, wait_for
 from nalar.errors import (
     AgentError,
     ArgumentError,
@@ -28,6 +31,7 @@ from nalar.errors import (
     ReentrantCall,
     Rejected,
     RetryLater,
+    StreamRestarted,
     Unavailable,
     UnknownTarget,
     UnsupportedServer,
@@ -35,8 +39,7 @@ from nalar.errors import (
     ValueTooLarge,
     WorkerCrashed,
 )
-from nalar.futures import Future, as_completed, gather, wait
-from nalar.policy import Retry
+from nalar.futures import Future
 from nalar.statestore.managed import ManagedDict, ManagedList, ManagedValue
 
 if TYPE_CHECKING:
@@ -46,9 +49,10 @@ __all__ = [
     "Agent", "AgentError", "ArgumentError", "CallError", "CallTimeout", "Cancelled",
     "DependencyFailed", "Expired", "Future", "FutureMisuse", "InvalidResult", "InvalidToken",
     "ManagedDict", "ManagedList", "ManagedValue", "NalarError", "NonDeterminismError",
-    "ReentrantCall", "Rejected", "Retry", "RetryLater", "Unavailable", "UnknownTarget",
-    "UnsupportedServer", "UsageError", "ValueTooLarge", "WorkerCrashed", "as_completed", "connect",
-    "context", "gather", "local", "method", "serve_class", "tool", "wait", "workflow",
+    "ReentrantCall", "Rejected", "Retry", "RetryLater", "StreamRestarted", "Unavailable",
+    "UnknownTarget", "UnsupportedServer", "UsageError", "ValueTooLarge", "WorkerCrashed",
+    "as_completed", "connect", "context", "gather", "local", "method", "serve_class", "sleep",
+    "step", "tool", "wait", "wait_for", "workflow",
 ]  # fmt: skip
 
 _LAZY = frozenset({"connect", "local"})

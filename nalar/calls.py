@@ -13,12 +13,10 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-import orjson
-
 from nalar.agents.spec import MethodSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
-from nalar.cancel import commit_end, ended
+from nalar.cancel import commit_end, ended, put_notice
 from nalar.clock import Clock
 from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, Slot, current_call
 from nalar.draft import (
@@ -39,16 +37,20 @@ from nalar.errors import (
     Unavailable,
     UsageError,
     ValueTooLarge,
-    call_error,
 )
 from nalar.family import Family, Withheld
 from nalar.futures import Future
 from nalar.ids import FutureId, Ref, new_name, new_root
 from nalar.lineage import Lineage
 from nalar.messages import BlobRef, Invocation, Payload, Record
+from nalar.order import Order
+from nalar.resolving import resolve
 from nalar.results import Results
 from nalar.settings import Settings
+from nalar.signals import Signals
 from nalar.statestore.port import LedgerEntry
+from nalar.stopping import StopFlag
+from nalar.streams import Streams
 from nalar.values import Bound
 
 #: Pause before what got no answer is tried again, in seconds.
@@ -73,10 +75,12 @@ class Calls:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._streams = Streams(backend.chunks, self._loop)
         self._own = Family(Lineage(new_name("c", os.urandom(10))))
         self._own.cover(results)
         self._families: dict[FutureId, Family] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.signals = Signals(backend, settings, clock, self._families, self._store_for)
         #: Where calls made by running calls go: here, or to what was wrapped around this.
         self.runtime: Runtime = self
 
@@ -112,13 +116,15 @@ class Calls:
             parent = family.lineage.parent
             heritage = inherit(caller, options, now_s=now_s)
             name = family.lineage.name(named(spec, heritage), bound.canonical, options.key)
-        future: Future[Any] = Future(address(spec, heritage, parent, name))
+        future = self._future(spec, address(spec, heritage, parent, name))
         recorded = family.lineage.recorded.get(name)
         if recorded is not None and recorded.ref == future.ref:
             self._run(partial(family.claim, spec.target, name))
             self._run(partial(self._settle, spec, future, recorded))
             return future
         invocation = draft(spec, bound, heritage, future, family.lineage, now_s)
+        # Before the loop sees it: this thread may cancel as soon as it has the future.
+        future.on_cancel(partial(self._cancel, invocation))
         send = partial(self._send, spec, future, invocation, family)
         if caller is None or not family.orphans.targets:
             self._run(send)
@@ -133,12 +139,13 @@ class Calls:
 
         Without a `spec` its value is plain JSON.
         """
-        future: Future[Any] = Future(ref)
+        future = self._future(spec, ref)
         notify = partial(self._settle, spec, future)
         self._run(partial(self._results.expect, ref, notify, covered=False))
         return future
 
     def _family_of(self, caller: Call, spec: MethodSpec) -> Family:
+        caller.check()
         family = self._families.get(caller.ref.future)
         if family is None:
             raise UsageError(
@@ -165,10 +172,17 @@ class Calls:
 
     # Families: the worker opens one for each call it runs.
 
-    def open_family(self, name: FutureId, lineage: Lineage) -> Family:
-        """Count calls made by the running call `name` as its children."""
-        family = self._families[name] = Family(lineage)
+    def open_family(
+        self, name: FutureId, lineage: Lineage, stop: StopFlag, order: Order | None = None
+    ) -> Family:
+        """Count calls made by the running call `name` as its children, until `stop` is set."""
+        family = self._families[name] = Family(lineage, stop, order)
         return family
+
+    def has_children(self, name: FutureId) -> bool:
+        """Say whether the running call `name` has made calls."""
+        family = self._families.get(name)
+        return family is not None and family.has_children
 
     def close_family(self, name: FutureId) -> None:
         """The running call `name` has ended."""
@@ -181,13 +195,17 @@ class Calls:
     def _send(
         self, spec: MethodSpec, future: Future[Any], invocation: Invocation, family: Family
     ) -> None:
+        try:
+            family.check()
+        except NalarError as refusal:  # Told to stop since: nobody would cancel it with its caller.
+            future.fail(refusal)
+            return
         family.cover(self._results)
         own = invocation.ref.parent == family.lineage.parent
         settle = partial(self._settle, spec, future)
         if not own:
             settle = partial(self._settle_repeated, settle, future, invocation)
         self._results.expect(invocation.ref, settle, covered=own)
-        future.on_cancel(partial(self._cancel, invocation))
         self._store(self._publish(spec, invocation), spec, future, invocation, family)
 
     def _begin(self, spec: MethodSpec, new: Withheld, family: Family, slot: Slot) -> None:
@@ -218,7 +236,7 @@ class Calls:
         invocation: Invocation,
         family: Family,
     ) -> None:
-        family.unstored.add(stored)
+        family.hold(stored)
         stored.add_done_callback(partial(self._stored, spec, future, invocation, family))
 
     def _publish(self, spec: MethodSpec, invocation: Invocation) -> asyncio.Future[None]:
@@ -245,7 +263,6 @@ class Calls:
         family: Family,
         stored: asyncio.Future[None],
     ) -> None:
-        family.unstored.discard(stored)
         if stored.cancelled():
             return
         error = stored.exception()
@@ -268,7 +285,10 @@ class Calls:
         try:
             record = decode_record(entry.ref, entry.body)
             if record.result is not None and record.result.blob is not None:
-                self._owned(self._settle_blob(spec, future, entry, record))
+                fetch = self._owned(self._settle_blob(spec, future, entry, record))
+                family = self._families.get(FutureId(entry.ref.parent))
+                if family is not None and family.order is not None:
+                    family.order.fetches(fetch)
                 return
             resolve(spec, future, record, entry.revision)
         except NalarError as error:
@@ -312,23 +332,40 @@ class Calls:
         return await self._backend.blobs.get(blob)
 
     def _cancel(self, invocation: Invocation) -> bool:
-        """Let the first to commit decide: the call's result or its cancellation."""
+        """Tell the workers; let the first to commit decide: the call's result or its end."""
         self._run(partial(self._start_cancelling, invocation))
         return True
 
     def _start_cancelling(self, invocation: Invocation) -> None:
-        self._owned(self._commit_end(invocation))
+        self._owned(self._commit_end(invocation, notice=True))
 
-    async def _commit_end(self, invocation: Invocation, cause: BaseException | None = None) -> None:
+    async def _commit_end(
+        self, invocation: Invocation, cause: BaseException | None = None, *, notice: bool = False
+    ) -> None:
         """Commit that the call has no result, or find its record, until the server answers."""
+        control, until_s = self._backend.control, invocation.deadline
         while True:
             try:
+                if notice:
+                    await put_notice(control, invocation.ref.future, self._clock.now_s(), until_s)
                 record = ended(invocation, self._clock.now_s(), cause)
                 await commit_end(self._backend, self._settings, record, invocation.deadline)
                 break
             except (CommitUnknown, Unavailable):
                 await asyncio.sleep(_AGAIN_S)
         self._results.read_soon(invocation.ref)
+
+    def _future(self, spec: MethodSpec | None, ref: Ref) -> Future[Any]:
+        future: Future[Any] = Future(ref)
+        future.on_stream(partial(self._streams.open, spec, future))
+        future.on_signal(partial(self.signals.send, ref))
+        return future
+
+    def _store_for(
+        self, store: Callable[[], Coroutine[Any, Any, None]], family: Family | None
+    ) -> None:
+        """Have something stored, from any thread; the caller does not end before."""
+        self._run(lambda: (family or self._own).hold(self._owned(store())))
 
     def _owned(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start `work` as a task of this runtime: kept alive, cancelled at close."""
@@ -347,25 +384,3 @@ class Calls:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def resolve(spec: MethodSpec | None, future: Future[Any], record: Record, revision: int) -> None:
-    """End `future` as `record` says."""
-    if record.error is not None:
-        error = record.error
-        future.fail(
-            call_error(
-                error.code,
-                type_name=error.type_name,
-                message=error.message,
-                traceback=error.traceback,
-                path=error.path or record.path or f"{record.ref.agent}.{record.method}",
-            ),
-            revision=revision,
-        )
-        return
-    assert record.result is not None
-    assert record.result.text is not None
-    text = record.result.text
-    value = orjson.loads(text) if spec is None else spec.signature.load_result(text)
-    future.resolve(value, revision=revision)

@@ -1,4 +1,4 @@
-"""Ending a call from outside, by committing its terminal record before the call does."""
+"""Ending a call from outside: a notice to all workers, and its record before the call has one."""
 
 from dataclasses import replace
 
@@ -6,7 +6,9 @@ from nalar.backend import Backend
 from nalar.bus.codec import encode_record
 from nalar.errors import CommitLost, CommitUnknown
 from nalar.messages import ErrorInfo, Invocation, Payload, Record, Status
+from nalar.notices import encode_notice, notice_key
 from nalar.settings import Settings
+from nalar.statestore.port import KeyValue
 from nalar.statestore.sessions import Sessions
 
 #: Races with the session's own commits that a cancellation runs before it gives up.
@@ -48,6 +50,16 @@ def ended(invocation: Invocation, now_s: float, cause: BaseException | None) -> 
         dependencies=invocation.dependencies,
         after=invocation.after,
     )
+
+
+async def put_notice(control: KeyValue, token: str, now_s: float, until_s: float) -> None:
+    """Tell all workers that the call or run `token` is cancelled, with all that came of it.
+
+    The notice stands until `until_s`, Unix time: the deadline that no call of it outlives. Raises
+    Unavailable when nobody knows whether it stands.
+    """
+    value = encode_notice(now_s, until_s)
+    await control.put(notice_key(token), value, ttl_s=max(1.0, until_s - now_s))
 
 
 async def commit_end(backend: Backend, settings: Settings, record: Record, deadline: float) -> None:

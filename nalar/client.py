@@ -15,19 +15,21 @@ from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
 from nalar.agents.stub import Stub
 from nalar.backend import Store
+from nalar.cancellations import Cancellation, Cancellations
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
-from nalar.controllers.membership import WORKERS
-from nalar.controllers.worker import AGENTS
+from nalar.controllers.registering import AGENTS
+from nalar.controllers.roster import WORKERS
 from nalar.deadletters import DeadLetters
 from nalar.errors import InvalidToken, Unavailable, UnknownTarget, UsageError, suggest
 from nalar.futures import Future
 from nalar.host import Host
-from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token
+from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token, is_wire_token
 from nalar.letters import DeadLetter
 from nalar.loops import LoopThread
 from nalar.runs import Runs
 from nalar.statestore.port import LedgerEntry, Watch
 from nalar.statestore.sessions import Sessions
+from nalar.steering import Steering
 
 T = TypeVar("T")
 
@@ -148,6 +150,26 @@ class Client:
         spec = REGISTRY.method(target) if ref.agent in REGISTRY else None
         return self.host.calls.attach(spec, ref)
 
+    async def cancel(self, run: str, call: str = "") -> Cancellation:
+        """End a run, or one of its calls, as cancelled; see `Cancellations.cancel`."""
+        return await Cancellations(self.host).cancel(run, call)
+
+    async def signal(
+        self, run: str, name: str, value: object = None, *, call: str = "", key: str | None = None
+    ) -> None:
+        """Send a run the signal `name`, for its `nalar.wait_for(name)`; return once it is stored.
+
+        With a `call`, the id of one of the run's calls, it goes to that one; with a `key` it is
+        sent once, however often this is tried. Raises UnknownTarget for a run that was never
+        submitted, UsageError for a run or call that has ended, InvalidToken and ArgumentError for
+        what can be no name or value.
+        """
+        ref, _ = await self._runs.find(run)
+        if call and not is_wire_token(call):
+            raise UsageError(f"{call[:200]!r} is no id of a call")
+        signals = self.host.calls.signals
+        await signals.deliver(ref.root, call or ref.future, name, value, key=key)
+
     def follow(self, run: str, counted: Callable[[int], None]) -> Watch:
         """Call `counted` with how many calls of a run have ended, each time one does."""
         ended: set[Ref] = set()
@@ -206,6 +228,11 @@ class Client:
         """Delete dead letters for good and return how many."""
         return await DeadLetters(self.host).purge(letter_ids)
 
+    @property
+    def steering(self) -> Steering:
+        """Directives to the workers: pause, limit, prioritise, migrate, drain."""
+        return Steering(self.host.backend.control, self.host.clock)
+
     async def stores(self, agents: Sequence[str] = ()) -> list[Store]:
         """Return how the ledger, the buckets and the queues of `agents` are."""
         return await self.host.backend.stores([AgentName(encode_token(name)) for name in agents])
@@ -258,6 +285,16 @@ class SyncClient:
     def future(self, run: str) -> Future[Any]:
         """As `Client.future`."""
         return self._do(self._client.future(run))
+
+    def cancel(self, run: str, call: str = "") -> Cancellation:
+        """As `Client.cancel`."""
+        return self._do(self._client.cancel(run, call))
+
+    def signal(
+        self, run: str, name: str, value: object = None, *, call: str = "", key: str | None = None
+    ) -> None:
+        """As `Client.signal`."""
+        self._do(self._client.signal(run, name, value, call=call, key=key))
 
     def agents(self) -> list[dict[str, Any]]:
         """As `Client.agents`."""

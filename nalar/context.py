@@ -5,13 +5,15 @@ calls it makes. Nothing here performs I/O.
 """
 
 import contextvars
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from nalar.call_policy import CallPolicy, Retry
 from nalar.errors import UsageError
 from nalar.ids import Ref
-from nalar.policy import Policy, Retry
+from nalar.stopping import StopFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,11 @@ class CallOptions:
     queue_timeout_s: float | None = None
 
     @property
-    def policy(self) -> Policy | None:
+    def policy(self) -> CallPolicy | None:
         """What the call says of retries and time limits; None when it says nothing."""
         if self.retry is None and self.timeout_s is None and self.queue_timeout_s is None:
             return None
-        return Policy(self.retry, self.timeout_s, self.queue_timeout_s)
+        return CallPolicy(self.retry, self.timeout_s, self.queue_timeout_s)
 
 
 DEFAULT_OPTIONS = CallOptions()
@@ -71,6 +73,30 @@ class Slot(Protocol):
         ...
 
 
+class Ordering(Protocol):
+    """Knows in which order the records of a call's children stand in the ledger."""
+
+    def reached(self, revision: int) -> Any:
+        """Return a future that ends once every record up to `revision` has ended its future."""
+        ...
+
+
+class Emits(Protocol):
+    """Takes what a generator method yields, while it runs."""
+
+    async def emit(self, value: object) -> None:
+        """Hand one value on to whoever reads the call's stream."""
+        ...
+
+    def emit_blocking(self, value: object) -> None:
+        """As `emit`, from a thread that runs synchronous code."""
+        ...
+
+    async def drain(self) -> None:
+        """Send what has gathered, and wait until it is stored or cannot be."""
+        ...
+
+
 class Runtime(Protocol):
     """Carries calls: publishes them and resolves their futures."""
 
@@ -82,6 +108,22 @@ class Runtime(Protocol):
         options: CallOptions,
     ) -> Any:
         """Publish one call and return its future at once; from any thread."""
+        ...
+
+
+class Waits(Protocol):
+    """The durable waits of a running call; what each does is said in `nalar.durable`."""
+
+    def sleep(self, seconds: float, key: str | None) -> Any:
+        """Return a future that ends in `seconds` seconds."""
+        ...
+
+    def wait_for(self, name: str, kind: Any, timeout_s: float | None, key: str | None) -> Any:
+        """Return a future of the next signal `name`."""
+        ...
+
+    def step(self, step: Any) -> Any:
+        """Return a future of what a step returns."""
         ...
 
 
@@ -106,6 +148,51 @@ class Call:
     traceparent: str
     runtime: Runtime = field(repr=False)
     slot: Slot = field(repr=False)
+    #: In which it hears of its children, where it may be resumed.
+    order: Ordering | None = field(default=None, repr=False)
+    #: Of a generator method.
+    emitter: Emits | None = field(default=None, repr=False)
+    stop: StopFlag = field(default_factory=StopFlag, repr=False)
+    #: None inside of a step.
+    waits: Waits | None = field(default=None, repr=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """True once this code is to end: its call was cancelled, or may take no longer.
+
+        Whatever the code still answers is not the call's result. For code that runs long in a
+        thread; coroutines are interrupted by a CancelledError as well.
+        """
+        return self.stop.reason is not None
+
+    def check(self) -> None:
+        """Raise Cancelled (Expired when the deadline has passed) once this code is to end."""
+        self.stop.check(self.path)
+
+    def wait_blocking(
+        self, ended: threading.Event, timeout: float | None, *, keeps_slot: bool = False
+    ) -> bool:
+        """Wait for `ended` in a thread, without the execution slot; say whether it came.
+
+        Raises as `check` does, at once when told to stop meanwhile.
+        """
+        self.check()
+        if keeps_slot:
+            with self.stop.waking(ended.set):
+                in_time = ended.wait(timeout)
+            self.check()
+            return in_time
+        self.slot.leave()
+        try:
+            with self.stop.waking(ended.set):
+                in_time = ended.wait(timeout)
+        finally:
+            if self.cancelled:
+                self.slot.rejoin()
+            else:
+                self.slot.enter_blocking()
+        self.check()
+        return in_time
 
     @property
     def root(self) -> str:

@@ -1,7 +1,7 @@
 """What is wrong with a running system, and what to do about it: for `nalar doctor`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from nalar.backend import Store
 from nalar.client import Client
@@ -69,6 +69,7 @@ async def _stored(client: Client) -> list[Finding]:
         found.append(Finding("ok", f"workers alive: {len(workers)} ({names})"))
     else:
         found.append(Finding("wrong", "no worker is alive", "start one: nalar worker MODULE"))
+    found += [_blocked(worker) for worker in workers if worker.get("blocked_s")]
     served = {name for worker in workers for name in worker["agents"]}
     for told, queue in zip(agents, queues, strict=True):
         found.append(_store(queue))
@@ -79,6 +80,14 @@ async def _stored(client: Client) -> list[Finding]:
     return found
 
 
+def _blocked(worker: dict[str, Any]) -> Finding:
+    what = (
+        f"worker {worker['worker']} has done nothing else for {worker['blocked_s']} s: "
+        f"{worker['blocked_in']} blocks its event loop"
+    )
+    return Finding("wrong", what, "code that blocks belongs in a `def`, which gets a thread")
+
+
 def _store(store: Store) -> Finding:
     what = f"stream {store.name} ({store.holds})"
     if store.error:
@@ -87,4 +96,7 @@ def _store(store: Store) -> Finding:
     if store.late:
         said = f"{what}: the copies on {', '.join(store.late)} lag behind or are offline"
         return Finding("wrong", said, "bring those servers back")
-    return Finding("ok", f"{what}: {store.messages:,} messages")
+    if store.exposed:
+        return Finding("wrong", f"{what} has too few copies", store.exposed)
+    kept = "" if store.copies == 1 else f", {store.copies} copies"
+    return Finding("ok", f"{what}: {store.messages:,} messages{kept}")

@@ -11,6 +11,7 @@ import orjson
 
 from nalar.agents.spec import MethodSpec
 from nalar.bus.subjects import LANE_NORMAL, lane_for_priority, slot_lane, slot_of
+from nalar.call_policy import CallPolicy
 from nalar.context import Call, CallOptions
 from nalar.errors import ReentrantCall, UsageError
 from nalar.futures import Future
@@ -25,7 +26,6 @@ from nalar.ids import (
 )
 from nalar.lineage import Lineage
 from nalar.messages import Invocation, Payload, Record
-from nalar.policy import Policy
 from nalar.values import Bound
 from nalar.wire import canonical
 
@@ -46,7 +46,7 @@ class Heritage:
     path: str = ""
     traceparent: str = ""
     #: What the call itself says of retries and time limits; not handed down.
-    policy: Policy | None = None
+    policy: CallPolicy | None = None
 
 
 def begin(root: RootId, options: CallOptions, *, now_s: float, deadline_s: float) -> Heritage:
@@ -170,9 +170,10 @@ def repeats(record: Record, invocation: Invocation) -> bool:
 def same_arguments(record: Record, text: bytes | None, dependencies: tuple[Ref, ...]) -> bool:
     """Say whether a call ended as `record` says had the arguments `text`, in whatever order.
 
-    Arguments that are still futures, or are kept as blobs, are taken to be the same.
+    Arguments that are still futures, or are kept as blobs, are taken to be the same; so is what
+    was written, without a method, by who knew no more of the call than its ref.
     """
-    theirs = record.arguments.text
+    theirs = record.arguments.text if record.method else None
     if dependencies or record.dependencies or theirs is None or text is None:
         return True
     return theirs == text or canonical(orjson.loads(theirs)) == canonical(orjson.loads(text))

@@ -213,6 +213,12 @@ class CallTimeout(NalarError, TimeoutError):
     code = "timeout"
 
 
+class StreamRestarted(NalarError):
+    """The call was begun again after some of its values had been read; see `Future.stream`."""
+
+    code = "stream_restarted"
+
+
 #: What a record's error code becomes at the caller; any other is an AgentError.
 _RAISED: dict[str, type[CallError]] = {
     kind.code: kind

@@ -11,9 +11,11 @@ from nalar.errors import NalarError, NonDeterminismError
 from nalar.futures import Future
 from nalar.ids import FutureId
 from nalar.lineage import Lineage
+from nalar.order import Order
 from nalar.orphans import Orphans
 from nalar.results import Results
 from nalar.statestore.port import Watch
+from nalar.stopping import StopFlag
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,13 @@ class Withheld:
 class Family:
     """A running call, its children, and what becomes of them when it ends."""
 
-    def __init__(self, lineage: Lineage) -> None:
+    def __init__(
+        self, lineage: Lineage, stop: StopFlag | None = None, order: Order | None = None
+    ) -> None:
         self.lineage = lineage
+        #: In which it hears of its children; None for a client, which is not resumed.
+        self.order = order
+        self._stop = stop
         #: Publishes not yet acknowledged: the caller's own commit waits for them.
         self.unstored: set[asyncio.Future[None]] = set()
         #: What an earlier attempt of the caller has made, and this one has not yet.
@@ -54,6 +61,21 @@ class Family:
         if self._watch is None:
             self._watch = results.cover(f"call.*.*.*.*.{self.lineage.parent}.*")
 
+    @property
+    def has_children(self) -> bool:
+        """Whether it has made a call that may be on its way."""
+        return self._watch is not None
+
+    def check(self) -> None:
+        """Raise what its calls are refused with, once its code was told to stop."""
+        if self._stop is not None:
+            self._stop.check()
+
+    def hold(self, stored: asyncio.Future[None]) -> None:
+        """The call is not to end before this is stored."""
+        self.unstored.add(stored)
+        stored.add_done_callback(self.unstored.discard)
+
     async def stored(self) -> None:
         """Wait until every child's invocation is stored, or has failed its future."""
         while self.unstored:
@@ -61,6 +83,8 @@ class Family:
 
     def close(self) -> None:
         """The call has ended: nobody awaits its children here."""
+        if self.order is not None:
+            self.order.close()
         self.refuse_withheld()
         if self._watch is not None:
             self._watch.close()
@@ -89,6 +113,12 @@ class Family:
             self._sent.add(future)
             future.add_done_callback(self._sent.discard)
         send()
+
+    def expect(self, future: Future[Any]) -> None:
+        """A timer, signal or step may make a resumed caller go on, as a child does."""
+        if self.lineage.resumed and not future.done():
+            self._sent.add(future)
+            Future[Any].add_done_callback(future, self._sent.discard)
 
     @property
     def withholds(self) -> bool:

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
+#: Marks, in a schema's metadata, what takes a future in the place of a value.
+IN_PLACE = "nalar.future"
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -24,6 +27,7 @@ def future_schema(cls: type[Any], source: Any, handler: "GetCoreSchemaHandler") 
     return core_schema.no_info_wrap_validator_function(
         validate,
         inner,
+        metadata={IN_PLACE: True},
         serialization=core_schema.wrap_serializer_function_ser_schema(
             dump, schema=inner, when_used="json"
         ),

@@ -1,4 +1,4 @@
-"""Futures: what a call returns at once, and how one waits for several.
+"""Futures: what a call returns at once. How one waits for several is in nalar.combined.
 
 A future belongs to no event loop: it is resolved by the runtime's thread and may be awaited on
 any loop or waited for in any thread. Waiting inside a call gives the call's execution slot up.
@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, cast
 
+from nalar.chunks import Stream
 from nalar.context import current_call
-from nalar.errors import CallTimeout, FutureMisuse, NotData
+from nalar.errors import CallTimeout, FutureMisuse, NotData, UsageError
 from nalar.ids import Ref
 from nalar.messages import FUTURE_KEY
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nalar.futures")
 
-T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 #: Guards the step from pending to done of every future; held for nanoseconds.
 _transition = threading.Lock()
@@ -36,8 +38,10 @@ class Future(Generic[T_co]):
     on as an argument, also inside lists, dicts and models: that is a dependency, not a wait.
     """
 
-    __slots__ = ("__weakref__", "_callbacks", "_cancel", "_done", "_error", "_value", "ref",
-                 "revision")  # fmt: skip
+    __slots__ = ("__weakref__", "_callbacks", "_cancel", "_done", "_error", "_signal", "_stream",
+                 "_value", "ref", "revision")  # fmt: skip
+    #: Whether a call that waits for it keeps its execution slot.
+    keeps_slot: ClassVar[bool] = False
 
     def __init__(self, ref: Ref | None = None) -> None:
         #: Address of the result in the ledger; None for a combination of futures.
@@ -49,6 +53,8 @@ class Future(Generic[T_co]):
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Self], object]] | None = []
         self._cancel: Callable[[], bool] | None = None
+        self._stream: Callable[[int, bool], Stream[Any]] | None = None
+        self._signal: Callable[[str, object], Future[None]] | None = None
 
     # What users do.
 
@@ -73,8 +79,35 @@ class Future(Generic[T_co]):
         return self._error
 
     def cancel(self) -> bool:
-        """Ask that the call end as cancelled; False when it has ended already."""
+        """Ask that the call and all that came of it end as cancelled; False when it has ended.
+
+        Whichever is stored first, a result or the cancellation, is how it ends. Cancelling a
+        task that awaits this future cancels the waiting alone: the call goes on.
+        """
         return not self._done and self._cancel is not None and self._cancel()
+
+    def stream(self: "Future[list[T]]", *, after: int = 0, resume: bool = False) -> Stream[T]:
+        """Read what the call yields while it runs: `async for`, or `for` in a thread.
+
+        Skips the first `after` values (`position` of an earlier reader). Should the
+        call be begun again (its worker died, it is retried) once values have come, the stream
+        raises StreamRestarted, or with `resume` goes on with what the new execution yields at
+        the same place. Raises UsageError for a call that yields nothing, and what it ended in.
+        """
+        if self._stream is None:
+            raise FutureMisuse(f"{self!r} is not the result of one call: it has no stream")
+        return self._stream(after, resume)
+
+    def signal(self, name: str, value: object = None) -> "Future[None]":
+        """Send the call a signal, for its `nalar.wait_for(name)`; ends once it is stored.
+
+        A call that sends one does not return before that. Ends in UsageError when the call has
+        ended. Raises UsageError for a future that is no call, InvalidToken and ArgumentError for
+        what can be no name or value.
+        """
+        if self._signal is None:
+            raise UsageError(f"{self!r} is no call that signals can be sent to")
+        return self._signal(name, value)
 
     def add_done_callback(self, notify: Callable[[Self], object]) -> None:
         """Call `notify(self)` once the call has ended; at once when it has.
@@ -117,6 +150,19 @@ class Future(Generic[T_co]):
             "test its value, `await f`"
         )
 
+    def __copy__(self) -> Self:
+        """A future is a handle: a copy of what holds it waits for the same call."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise FutureMisuse(
+            f"{self!r} belongs to this process and cannot be pickled: pass it on as an argument "
+            "of a call, or send its value, `await f`"
+        )
+
     def __repr__(self) -> str:
         state = "pending" if not self._done else "failed" if self._error else "succeeded"
         return f"<Future {self.ref.future if self.ref else 'combined'} {state}>"
@@ -139,6 +185,14 @@ class Future(Generic[T_co]):
     def on_cancel(self, cancel: Callable[[], bool]) -> None:
         """Say what `cancel()` does while the future is pending."""
         self._cancel = cancel
+
+    def on_stream(self, open_stream: Callable[[int, bool], Stream[Any]]) -> None:
+        """Say how `stream()` reads what the call yields."""
+        self._stream = open_stream
+
+    def on_signal(self, send: "Callable[[str, object], Future[None]]") -> None:
+        """Say what `signal()` does."""
+        self._signal = send
 
     def _end(self, value: object, error: BaseException | None, revision: int) -> None:
         with _transition:
@@ -176,14 +230,18 @@ class Future(Generic[T_co]):
                 with contextlib.suppress(RuntimeError):  # The waiter's loop has closed.
                     loop.call_soon_threadsafe(wake)
 
-        self.add_done_callback(notify)
         call = current_call()
-        if call is None:
+        if call is None or self.keeps_slot:
+            self.add_done_callback(notify)
             await waiter
             return
+        call.check()
+        self.add_done_callback(notify)
         call.slot.leave()
         try:
-            await waiter
+            with call.stop.waking(partial(notify, None)):
+                await waiter
+            call.check()
         except BaseException:
             call.slot.rejoin()
             raise
@@ -197,13 +255,10 @@ class Future(Generic[T_co]):
         ended = threading.Event()
         self.add_done_callback(lambda _: ended.set())
         call = current_call()
-        if call is not None:
-            call.slot.leave()
-        try:
+        if call is None:
             in_time = ended.wait(timeout)
-        finally:
-            if call is not None:
-                call.slot.enter_blocking()
+        else:
+            in_time = call.wait_blocking(ended, timeout, keeps_slot=self.keeps_slot)
         if not in_time:
             raise CallTimeout(f"{self!r} has not ended within {timeout} s; it goes on")
 
@@ -241,141 +296,3 @@ def _on_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-class Gathered(Future[list[T]]):
-    """Several futures as one: their values, in the order they were given."""
-
-    __slots__ = ("_missing", "parts")
-
-    def __init__(self, parts: Sequence[Future[T]]) -> None:
-        super().__init__()
-        self.parts = tuple(parts)
-        self._missing = len(self.parts)
-        if not self.parts:
-            self.resolve([])
-        for part in self.parts:
-            part.add_done_callback(self._part_done)
-
-    def as_json(self) -> object:
-        return [part.as_json() for part in self.parts]
-
-    def _part_done(self, part: Future[T]) -> None:
-        if part.failure is not None:
-            self.fail(part.failure)
-            return
-        with _transition:
-            self._missing -= 1
-            complete = self._missing == 0
-        if complete:
-            self.resolve([part.result() for part in self.parts])
-
-
-def gather(*futures: Future[T]) -> Gathered[T]:
-    """Return one future of all values, in order; fails as soon as one of `futures` fails.
-
-    Await it, call `.result()`, or pass it on as an argument like any future.
-    """
-    return Gathered(futures)
-
-
-class Completions(Generic[T]):
-    """Futures in the order in which they end; iterate with `for` or `async for`."""
-
-    def __init__(self, futures: Iterable[Future[T]], timeout: float | None) -> None:
-        self._pending = list(futures)
-        self._timeout = timeout
-
-    def _ended(self) -> list[Future[T]]:
-        """Take out what has ended; a resumed workflow sees the ledger's order again."""
-        ended = sorted((f for f in self._pending if f.done()), key=lambda f: f.revision)
-        self._pending = [f for f in self._pending if not f.done()]
-        return ended
-
-    def __iter__(self) -> Iterator[Future[T]]:
-        while self._pending:
-            ended = self._ended()
-            if not ended:
-                _first_of(self._pending, 1).result(self._timeout)
-            yield from ended
-
-    async def __aiter__(self) -> AsyncIterator[Future[T]]:
-        while self._pending:
-            ended = self._ended()
-            if not ended:
-                async with asyncio.timeout(self._timeout):
-                    await _first_of(self._pending, 1)
-            for future in ended:
-                yield future
-
-
-def as_completed(futures: Iterable[Future[T]], *, timeout: float | None = None) -> Completions[T]:
-    """Iterate over `futures` as they end; `timeout` bounds the wait for each next one."""
-    return Completions(futures, timeout)
-
-
-def _first_of(futures: Sequence[Future[Any]], count: int, *, errors: bool = False) -> Future[None]:
-    """Return a future that ends when `count` of `futures` have, or one failed if `errors`."""
-    reached: Future[None] = Future()
-    missing = count
-
-    def ended(future: Future[Any]) -> None:
-        nonlocal missing
-        with _transition:
-            missing -= 1
-            enough = missing <= 0
-        if enough or (errors and future.failure is not None):
-            reached.resolve(None)
-
-    for future in futures:
-        future.add_done_callback(ended)
-    return reached
-
-
-class Waited(Future[tuple[set[Future[T]], set[Future[T]]]]):
-    """What `wait` returns: the futures that have ended and those that have not."""
-
-    __slots__ = ("_futures", "_reached", "_timeout")
-
-    def __init__(
-        self, futures: set[Future[T]], reached: Future[None], timeout: float | None
-    ) -> None:
-        super().__init__()
-        self._futures, self._reached, self._timeout = futures, reached, timeout
-
-    def _split(self) -> tuple[set[Future[T]], set[Future[T]]]:
-        done = {future for future in self._futures if future.done()}
-        return done, self._futures - done
-
-    def result(self, timeout: float | None = None) -> tuple[set[Future[T]], set[Future[T]]]:
-        """Wait and return (done, pending); never raises for a timeout given to `wait`."""
-        with contextlib.suppress(CallTimeout):
-            self._reached.result(self._timeout if timeout is None else timeout)
-        return self._split()
-
-    def __await__(self) -> Generator[Any, None, tuple[set[Future[T]], set[Future[T]]]]:
-        return self._both().__await__()
-
-    async def _both(self) -> tuple[set[Future[T]], set[Future[T]]]:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._timeout):
-                await self._reached
-        return self._split()
-
-
-def wait(
-    futures: Iterable[Future[T]],
-    *,
-    timeout: float | None = None,
-    return_when: Literal["FIRST_COMPLETED", "FIRST_EXCEPTION", "ALL_COMPLETED"] = "ALL_COMPLETED",
-) -> Waited[T]:
-    """Return (done, pending) after `timeout` seconds or when `return_when` holds.
-
-    Await it, or call `.result()` in synchronous code. As `concurrent.futures.wait`.
-    """
-    all_ = set(futures)
-    count = 1 if return_when == "FIRST_COMPLETED" else len(all_)
-    reached = _first_of(list(all_), count, errors=return_when == "FIRST_EXCEPTION")
-    if not all_:
-        reached.resolve(None)
-    return Waited(all_, reached, timeout)

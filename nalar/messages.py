@@ -7,8 +7,8 @@ Arguments and results stay JSON bytes here: only the two ends know their types.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nalar.call_policy import CallPolicy
 from nalar.ids import MethodName, Ref, SessionId
-from nalar.policy import Policy
 
 #: Version of the wire protocol; a message of another one is refused. docs/protocol.md.
 PROTOCOL_VERSION = 1
@@ -59,6 +59,8 @@ class Invocation:
     priority: int = 0
     #: Counts executions that started and failed; 1 is the first.
     attempt: int = 1
+    #: How often it was passed on from one lane to another.
+    hops: int = 0
     #: `agent/session` pairs that the chain of callers holds, outermost first.
     holds: tuple[str, ...] = ()
     #: The calls from the request down to this one, for people: `report > Analyst.study`.
@@ -69,7 +71,7 @@ class Invocation:
     #: Of a retry: Unix time in seconds before which it must not start.
     not_before: float = 0.0
     #: What the call says beside its method's own declaration.
-    policy: Policy | None = None
+    policy: CallPolicy | None = None
 
     @property
     def target(self) -> str:

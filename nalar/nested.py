@@ -8,15 +8,13 @@ import collections.abc
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
+from nalar.combined import Gathered
 from nalar.errors import NotData
-from nalar.futures import Future, Gathered
+from nalar.futures import Future
 from nalar.messages import FUTURE_KEY
 from nalar.wire import SCALARS, WireType
-
-if TYPE_CHECKING:
-    pass
 
 _BYTES_AND_SCALARS = SCALARS | {bytes}
 _CONTAINERS = (list, tuple, set, frozenset, collections.deque)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from nalar.bus.codec import decode_record
 from nalar.errors import MalformedMessage, NonDeterminismError
 from nalar.ids import FutureId
+from nalar.own_records import is_beside
 from nalar.statestore.port import LedgerEntry
 
 #: Calls that a message names before it only counts them.
@@ -27,6 +28,8 @@ class Orphans:
         self._others: set[FutureId] = set()
         for entry in entries:
             target = _changing_target(entry)
+            if is_beside(entry.ref):
+                continue
             if target:
                 self._changing.setdefault(target, set()).add(entry.ref.future)
             else:

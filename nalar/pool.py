@@ -16,7 +16,7 @@ from io import FileIO
 from typing import Any, Final, Self, TypeVar
 
 from nalar.errors import UsageError
-from nalar.processes import PARENT, READY, Stopped, StopSignals
+from nalar.processes import EXIT_RECYCLED, PARENT, READY, Stopped, StopSignals
 
 log = logging.getLogger("nalar.processes")
 
@@ -142,6 +142,9 @@ class Pool:
             log.debug("worker process stopped pid=%d %s", child.pid, _ending(code))
         elif code == EXIT_USAGE:
             self._refuse()
+        elif code == EXIT_RECYCLED:
+            log.info("worker recycled pid=%d", child.pid)
+            await self._replace(generation, 0.0)
         else:
             if loop.time() - began > STEADY_S:
                 pause_s = RESTART_S
@@ -155,7 +158,7 @@ class Pool:
             async with asyncio.timeout(pause_s):
                 await self._stopping.wait()
         if not self._stopping.is_set() and generation == self._generation:
-            self._own(min(RESTART_MAX_S, pause_s * 2))
+            self._own(min(RESTART_MAX_S, pause_s * 2) or RESTART_S)
 
     async def _start(self) -> tuple[_Child, FileIO]:
         reading, writing = os.pipe()

@@ -17,6 +17,8 @@ from nalar.bus.embedded import EmbeddedServer, ServerOptions
 #: How often a child looks for its parent where the kernel does not tell, in seconds.
 _LOOK_S: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1
+#: Exit code of a worker that drained since code in it would not end: start another at once.
+EXIT_RECYCLED: Final = 75
 PARENT: Final = "NALAR_PARENT"
 READY: Final = "NALAR_READY_FD"
 

@@ -33,7 +33,7 @@ from nalar.settings import Settings, from_environment
 from nalar.sim.virtual_time import LoopClock, VirtualTimeLoop
 from nalar.statestore.jetstream import open_jetstream
 from nalar.statestore.memory import open_memory
-from nalar.worker_process import serve_until_stopped
+from nalar.worker_process import Ending, serve_until_stopped
 
 
 class Connection:
@@ -185,7 +185,7 @@ async def run_worker(
     *,
     name: str = "",
     ready: Callable[[str], None] = lambda _: None,
-) -> int:
+) -> Ending:
     """Serve `agents` from this process until it is told to stop; see `serve_until_stopped`.
 
     Raises Unavailable, saying what was tried, when no server answers.

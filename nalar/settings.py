@@ -25,6 +25,8 @@ class Settings:
     ca: str = ""
     cert: str = ""
     key: str = ""
+    #: Copies of each stream on a cluster of servers; one that stands alone keeps one.
+    replicas: int = 3
     #: How long to try for a first connection before saying what was tried.
     connect_timeout_s: float = 5.0
 
@@ -38,6 +40,11 @@ class Settings:
     lease_s: float = 12.0
     #: How long running calls may go on after Ctrl-C or SIGTERM.
     grace_s: float = 20.0
+    #: How long code may go on after it was told to stop (its call was cancelled, or ran for too
+    #: long): then its worker process drains and ends, and the code with it.
+    stop_grace_s: float = 30.0
+    #: How long code may block a worker's event loop: then the process ends, as if it had crashed.
+    block_max_s: float = 300.0
 
     #: A request's deadline unless it names one: seven days.
     deadline_s: float = 7 * 86_400.0

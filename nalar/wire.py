@@ -16,6 +16,7 @@ import orjson
 
 from nalar.errors import NotData, UsageError
 from nalar.futures import Future
+from nalar.unions import FOUND, Guards
 
 if TYPE_CHECKING:
     from pydantic_core import SchemaSerializer, SchemaValidator
@@ -41,6 +42,12 @@ def _fallback(value: object) -> object:
         f"a {type(value).__qualname__} is not data: send JSON values, dataclasses, pydantic "
         "models, datetimes, enums or bytes"
     )
+
+
+def _no_state(value: object) -> object:
+    if isinstance(value, Future):
+        raise NotData("a future is no state: await it and store its value")
+    return _fallback(value)
 
 
 def _is_model(kind: Any) -> bool:
@@ -158,10 +165,14 @@ def check_depth(text: bytes, depth_max: int) -> None:
 class WireType:
     """An annotation, compiled: exact types that pass untouched, and pydantic for the rest."""
 
-    __slots__ = ("_schema", "annotation", "items", "scalars", "serializer", "validator")
+    __slots__ = ("_guards", "_is_state", "_schema", "annotation", "items", "natural", "scalars",
+                 "serializer", "validator")  # fmt: skip
 
-    def __init__(self, annotation: Any) -> None:
+    def __init__(self, annotation: Any, *, is_state: bool = False) -> None:
         self.annotation = annotation
+        #: State is refused by `dump` where it does not fit the annotation (any more). Its sets, and
+        #: what is annotated Any, are left to pydantic, which is faster: who stores state compares.
+        self._is_state = is_state
         #: A value of exactly such a type is valid and its own JSON form.
         self.scalars = _scalars_of(annotation)
         #: So is a list of only such values.
@@ -169,12 +180,18 @@ class WireType:
         self.validator: SchemaValidator | None = None
         self.serializer: SchemaSerializer | None = None
         self._schema: Any = None
+        #: The core schema as pydantic makes it, once compiled.
+        self.natural: Any = None
+        #: Unions in it whose members look alike; None while there are none.
+        self._guards: Guards | None = None
 
     @staticmethod
     def of(annotation: Any) -> "WireType":
         """Return the compiled form of `annotation`, shared by all who ask for it."""
+        # `str | bytes` equals `bytes | str`, and pydantic reads them differently: the text tells.
+        text = "" if isinstance(annotation, type) else repr(annotation)
         try:
-            return _shared(annotation)
+            return _shared(annotation, text)
         except TypeError:  # Annotated[..., something unhashable]
             return WireType(annotation)
 
@@ -185,11 +202,14 @@ class WireType:
         from pydantic_core import SchemaSerializer, SchemaValidator  # noqa: PLC0415
 
         try:
-            schema = self._schema = _for_the_wire(TypeAdapter[Any](self.annotation).core_schema)
+            self.natural = TypeAdapter[Any](self.annotation).core_schema
         except (PydanticUserError, NameError) as error:
             raise UsageError(
                 f"{describe(self.annotation)} is not a type of data: {error}"
             ) from error
+        guards = Guards(self.natural, _CONFIG)
+        schema = self._schema = _for_the_wire(self.natural, guards, natural=self._is_state)
+        self._guards = guards or None
         # Prebuilt validators of models would ignore our configuration of bytes and sets.
         self.validator = SchemaValidator(schema, cast("Any", _CONFIG), False)
         self.serializer = SchemaSerializer(schema, cast("Any", _CONFIG), False)
@@ -219,22 +239,27 @@ class WireType:
         return validator.validate_python(value, by_alias=True, by_name=True)
 
     def dump(self, value: object) -> Any:
-        """Return a validated value as a JSON tree; raises NotData."""
+        """Return a validated value as a JSON tree; NotData says what is none, or would change."""
         serializer = self.serializer or self.compile()[1]
+        found: dict[str, list[str]] | None = None if self._guards is None else {}
         try:
-            return serializer.to_python(
+            tree = serializer.to_python(
                 value,
                 mode="json",
                 by_alias=False,
                 round_trip=True,
-                warnings=False,
-                fallback=_fallback,
+                warnings="error" if self._is_state else False,
+                fallback=_no_state if self._is_state else _fallback,
+                context=found,
             )
         except NotData:
             raise
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             # From inside a model, pydantic wraps what we raised in words of its own.
             raise NotData(str(error).rpartition("NotData: ")[2]) from error
+        if found:  # Noted, not raised there: a union around would take that for "not this member".
+            raise NotData(found[FOUND][0])
+        return tree
 
     def load(self, text: bytes) -> Any:
         """Return the value that JSON `text` stands for; raises pydantic's ValidationError."""
@@ -243,7 +268,7 @@ class WireType:
 
 
 @lru_cache(maxsize=4096)
-def _shared(annotation: Any) -> WireType:
+def _shared(annotation: Any, _: str) -> WireType:
     return WireType(annotation)
 
 
@@ -275,34 +300,45 @@ def _items_of(annotation: Any) -> frozenset[type]:
     return frozenset()
 
 
-def _for_the_wire(node: Any) -> Any:  # noqa: C901 -- one walk
-    """Return a core schema in which sets are dumped in order and bytes are base64."""
+def _for_the_wire(node: Any, guards: Guards, *, natural: bool) -> Any:  # noqa: C901 -- one walk
+    """Return a core schema in which bytes are base64, unions guarded, and sets dumped in order.
+
+    `natural`: sets and what is annotated Any are dumped as pydantic does.
+    """
     from pydantic_core import core_schema  # noqa: PLC0415 -- pydantic is slow to import
 
     if isinstance(node, list):
-        return [_for_the_wire(item) for item in cast("list[Any]", node)]
+        return [_for_the_wire(item, guards, natural=natural) for item in cast("list[Any]", node)]
     if isinstance(node, tuple):
-        return tuple(_for_the_wire(item) for item in cast("tuple[Any, ...]", node))
+        return tuple(
+            _for_the_wire(item, guards, natural=natural) for item in cast("tuple[Any, ...]", node)
+        )
     if not isinstance(node, dict):
         return node  # pyright: ignore[reportUnknownVariableType] -- some leaf
     new: dict[str, Any] = {}
     for key, member in cast("dict[str, Any]", node).items():
         if key in ("fields", "choices") and isinstance(member, dict):
             named = cast("dict[Any, Any]", member)
-            new[key] = {name: _for_the_wire(item) for name, item in named.items()}
+            new[key] = {
+                name: _for_the_wire(item, guards, natural=natural) for name, item in named.items()
+            }
         else:
-            new[key] = member if key in _OPAQUE else _for_the_wire(member)
+            new[key] = member if key in _OPAQUE else _for_the_wire(member, guards, natural=natural)
     kind = new.get("type")
-    if kind in ("set", "frozenset"):
+    if kind in ("set", "frozenset") and not natural:
         new.setdefault(
             "serialization",
             core_schema.wrap_serializer_function_ser_schema(_sorted_set, when_used="json"),
         )
-    elif kind == "any":
+    elif kind == "any" and not natural:
         new.setdefault(
             "serialization",
             core_schema.plain_serializer_function_ser_schema(plain, when_used="json"),
         )
+    elif kind == "union":
+        guards.guard(cast("dict[str, Any]", node), new)
+    elif kind == "definitions":
+        guards.define(new["definitions"])
     elif kind in _CONFIGURED:
         new["config"] = _CONFIG | new.get("config", {})
     return new

@@ -84,8 +84,9 @@ class Cluster:
 
 async def kill(host: Host) -> None:
     """End a worker as a kill would: nothing is handed back, nothing is said."""
-    await host.backend.close()
     assert host.worker is not None
+    await host.worker._pulse.stop()
+    await host.backend.close()
     for task in list(host.worker._tasks):
         task.cancel()
     await host.close()

@@ -17,9 +17,11 @@ TIMEOUTS_S = {"integration": 60, "e2e": 120}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         _mark_by_folder(item)
+        if item.get_closest_marker("chaos") and "chaos" not in str(config.getoption("markexpr")):
+            item.add_marker(pytest.mark.skip(reason="takes long: `make chaos` runs it"))
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)  # the longest go first
 
 

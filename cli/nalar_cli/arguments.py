@@ -47,15 +47,7 @@ def parse_arguments(text: str) -> Arguments:
     """
     if not text.strip():
         return Arguments()
-    try:
-        value = json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_doubles)
-    except json.JSONDecodeError as error:
-        raise InputError(_located(text, error)) from error
-    except RecursionError as error:
-        raise InputError("--json is nested too deeply") from error
-    except ValueError as error:
-        raise InputError(f"--json: {error}") from error
-    match value:
+    match value := parse_value(text):
         case dict():
             return Arguments(kwargs=cast("dict[str, Any]", value))
         case list():
@@ -65,6 +57,18 @@ def parse_arguments(text: str) -> Arguments:
                 f"--json is {_shorten(text)}, and must be an object of arguments by name, "
                 f"{{...}}, or an array of arguments in order: for this one, [{_shorten(text)}]"
             )
+
+
+def parse_value(text: str) -> Any:
+    """Return the value of JSON `text`; raises InputError, showing the place, for what is none."""
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_doubles)
+    except json.JSONDecodeError as error:
+        raise InputError(_located(text, error)) from error
+    except RecursionError as error:
+        raise InputError("--json is nested too deeply") from error
+    except ValueError as error:
+        raise InputError(f"--json: {error}") from error
 
 
 def _no_number(name: str) -> NoReturn:
@@ -82,7 +86,8 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _located(text: str, error: json.JSONDecodeError) -> str:
     """Return what is wrong with JSON, with the line and a mark under the place."""
-    line = (text.splitlines() or [""])[error.lineno - 1] if text else ""
+    # Counted as the decoder does: other characters may end lines elsewhere, and the last be empty.
+    line = text.split("\n")[error.lineno - 1]
     start = max(0, error.colno - 1 - _SHOWN // 2)
     shown = line[start : start + _SHOWN]
     mark = " " * (error.colno - 1 - start) + "^"
@@ -134,6 +139,12 @@ def parse_names(text: str) -> list[str]:
     if not names:
         raise InputError("--agents names none: give one or more, as in Analyst,search, or leave it")
     return names
+
+
+def given_value(option: str) -> Any:
+    """Return the value of a `--json` option that stands for one; null when there is none."""
+    text = read_json(option, sys.stdin)
+    return parse_value(text) if text.strip() else None
 
 
 def given(option: str) -> Arguments:

@@ -1,5 +1,6 @@
 """`nalar call`, `submit`, `result`: requests to what is served somewhere."""
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,12 +14,15 @@ from nalar_cli.options import (
     Priority,
     Server,
     Session,
+    Stream,
     Tenant,
     Timeout,
     settings_of,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from nalar.agents.spec import MethodSpec
     from nalar.agents.stub import Stub
     from nalar.client import Client
@@ -55,6 +59,7 @@ def call(  # noqa: PLR0913, PLR0917 -- each is an option
     priority: Priority = None,
     key: Key = None,
     timeout: Timeout = None,
+    stream: Stream = False,
     server: Server = None,
     creds: Creds = None,
 ) -> None:
@@ -63,12 +68,13 @@ def call(  # noqa: PLR0913, PLR0917 -- each is an option
     told, what = given(arguments), parse_target(target)
     stub, name = stub_of(what, told)
 
-    async def work(client: "Client") -> object:
+    async def work(client: "Client") -> None:
         future = await requested(client, stub or name, told, options)
         await warn_unserved(client, stub.spec.agent if stub else name.partition(".")[0])
-        return await awaited(future, name, timeout, stub=stub)
+        how = printed_as_it_comes if stream else printed
+        await how(future, name, timeout, stub=stub)
 
-    printing.result(with_client(settings_of(server, creds), work))
+    with_client(settings_of(server, creds), work)
 
 
 def submit(  # noqa: PLR0913, PLR0917 -- each is an option
@@ -96,15 +102,17 @@ def result(
     run: Annotated[str, typer.Argument(metavar="RUN", help="What `nalar submit` printed.")],
     timeout: Timeout = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")] = True,
+    stream: Stream = False,
     server: Server = None,
     creds: Creds = None,
 ) -> None:
     """Print the result of a run as JSON; wait for it if need be."""
 
-    async def work(client: "Client") -> object:
-        return await awaited(await client.future(run), f"run {run}", timeout if wait else 0.0)
+    async def work(client: "Client") -> None:
+        how = printed_as_it_comes if stream else printed
+        await how(await client.future(run), f"run {run}", timeout if wait else 0.0)
 
-    printing.result(with_client(settings_of(server, creds), work))
+    with_client(settings_of(server, creds), work)
 
 
 # What `run` uses too.
@@ -192,19 +200,61 @@ async def awaited(
 
     Raises the CallError it ended in, or CallTimeout; `lasting` says that it goes on then.
     """
-    import asyncio
     import json
+
+    async with _limited(future, what, timeout_s, lasting=lasting):
+        value = await future
+    return value if stub is None else json.loads(stub.spec.signature.dump_result(value))
+
+
+async def printed(
+    future: "Future[Any]",
+    what: str,
+    timeout_s: float | None,
+    *,
+    stub: "Stub[..., Any] | None" = None,
+) -> None:
+    """Print the result of a run once it has ended."""
+    printing.result(await awaited(future, what, timeout_s, stub=stub))
+
+
+async def printed_as_it_comes(
+    future: "Future[Any]",
+    what: str,
+    timeout_s: float | None,
+    *,
+    stub: "Stub[..., Any] | None" = None,
+) -> None:
+    """Print each value that a run yields as a line of JSON, when it comes.
+
+    A call that is begun again goes on at the same place: what was printed cannot be taken back.
+    """
+    import json
+
+    async with _limited(future, what, timeout_s):
+        async for value in future.stream(resume=True):
+            if stub is None:
+                printing.write(json.dumps(value, ensure_ascii=False))
+            else:
+                printing.write(stub.spec.signature.dump_result([value])[1:-1].decode())
+
+
+@asynccontextmanager
+async def _limited(
+    future: "Future[Any]", what: str, timeout_s: float | None, *, lasting: bool = True
+) -> "AsyncGenerator[None]":
+    """Raise CallTimeout, which says how to go on, when what is done takes longer."""
+    import asyncio
 
     from nalar.errors import CallTimeout
 
     try:
         async with asyncio.timeout(timeout_s if timeout_s is None else max(timeout_s, _READ_S)):
-            value = await future
+            yield
     except TimeoutError:
         after = f" within {timeout_s:g} s" if timeout_s else ""
         more = f"; it goes on: nalar result {run_of(future)}" if lasting else ""
         raise CallTimeout(f"{what} has not ended{after}{more}") from None
-    return value if stub is None else json.loads(stub.spec.signature.dump_result(value))
 
 
 def with_client(settings: Any, work: Any) -> Any:

@@ -55,7 +55,8 @@ def workers(output: Listing = Output.table, server: Server = None, creds: Creds 
 
     rows = with_client(settings_of(server, creds), work)
     columns = ["worker", "host", "pid", "running", "queued", "parked", "waiting", "finished"]
-    printing.listing(rows, [*columns, "agents"], output)
+    blocked = [column for column in ("blocked_s", "blocked_in") if any(column in it for it in rows)]
+    printing.listing(rows, [*columns, *blocked, "agents"], output)
 
 
 def sessions(

@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from nalar_cli import calling, dead, listing, local, serving, tools
+from nalar_cli import (
+    calling,
+    cancelling,
+    dead,
+    listing,
+    local,
+    serving,
+    signalling,
+    simulating,
+    steering,
+    tools,
+)
 from nalar_cli.arguments import InputError
 
 #: What is returned when something that was typed cannot be meant.
@@ -27,7 +38,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help would cost a tenth of a second
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (local, serving, calling, listing, dead, tools):
+for part in (
+    local, serving, calling, signalling, cancelling, listing, dead, steering, simulating, tools
+):  # fmt: skip
     part.register(app)
 
 

@@ -61,6 +61,10 @@ Timeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="SECONDS", help="Wait no longer than this for the result."),
 ]
+Stream = Annotated[
+    bool,
+    typer.Option("--stream", help="Print what the call yields while it runs, a line of JSON each."),
+]
 Concurrency = Annotated[
     int | None,
     typer.Option(

@@ -57,7 +57,8 @@ def worker(  # noqa: PLR0913, PLR0917 -- each is an option
     """Serve agents until Ctrl-C or SIGTERM.
 
     Then running calls get time to finish, and queued ones go back to the queue. With several
-    processes it supervises them: one that dies is started again.
+    processes it supervises them: one that dies is started again. Code that was told to stop and
+    does not (setting stop_grace_s) ends with its process: exit code 75, start another.
     """
     import logging
 
@@ -202,10 +203,13 @@ def _serve(agents: "tuple[AgentSpec, ...]", settings: "Settings", name: str) -> 
     import logging
 
     from nalar.loops import new_loop
-    from nalar.processes import tell_ready
+    from nalar.processes import EXIT_RECYCLED, tell_ready
     from nalar.serve import run_worker
 
     log = logging.getLogger("nalar.worker")
+    # What agents print is read in a file or by a collector, also when this process is killed.
+    if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
+        reconfigure(line_buffering=True)
 
     def ready(known_as: str) -> None:
         served = ",".join(agent.name for agent in agents)
@@ -216,13 +220,13 @@ def _serve(agents: "tuple[AgentSpec, ...]", settings: "Settings", name: str) -> 
         tell_ready(known_as)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        abandoned = runner.run(run_worker(agents, settings, name=name, ready=ready))
-    log.info("worker stopped pid=%d abandoned=%d", os.getpid(), abandoned)
-    if abandoned:
-        # Python would wait for the threads of synchronous calls, however long they take.
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
+        ending = runner.run(run_worker(agents, settings, name=name, ready=ready))
+        log.info("worker stopped pid=%d abandoned=%d", os.getpid(), ending.abandoned)
+        if ending.abandoned or ending.stuck:
+            # Python would wait for threads, and for tasks that will not be cancelled.
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(EXIT_RECYCLED if ending.stuck else 0)
     return 0
 
 

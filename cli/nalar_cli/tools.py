@@ -67,7 +67,7 @@ def housekeep(
     server: Server = None,
     creds: Creds = None,
 ) -> None:
-    """Remove what nobody can ask for: old session logs, unused blobs.
+    """Remove what nobody can ask for: old logs, unused blobs.
 
     `nalar server` does this by itself; run it where the NATS server is your own. It needs the
     right to purge streams. Several may run: they take turns.

@@ -9,10 +9,10 @@ from nalar.agents.method import SPEC, Method
 from nalar.agents.registry import REGISTRY, check_name
 from nalar.agents.spec import AgentSpec, Hints, MethodOptions, MethodSpec, place_of
 from nalar.agents.stub import Configured, changed
+from nalar.call_policy import Retry
 from nalar.context import DEFAULT_OPTIONS
 from nalar.errors import UsageError
 from nalar.ids import AgentName, MethodName
-from nalar.policy import Retry
 from nalar.statestore.managed import install, managed_kind
 
 #: What `Agent` itself offers: no method may take its place.

@@ -44,7 +44,8 @@ class Executor:
     """Runs methods: coroutines on the event loop, plain functions in a thread each."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="nalar-call")
+        #: Where plain functions run: calls, and steps of calls.
+        self.threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="nalar-call")
 
     async def run(
         self,
@@ -86,9 +87,32 @@ class Executor:
         call: Call,
         timeout_s: float | None,
     ) -> Any:
-        if timeout_s is None:
-            return await self._start(spec, args, kwargs, call)
-        limit = asyncio.timeout(timeout_s)
+        call.stop.running = True
+        try:
+            if timeout_s is None:
+                return await self._start(spec, args, kwargs, call)
+            return await self._limited(spec, args, kwargs, call, timeout_s)
+        finally:
+            if spec.is_async:  # A thread says so itself: nobody may wait for it any more.
+                call.stop.running = False
+
+    async def _limited(
+        self,
+        spec: MethodSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Call,
+        timeout_s: float,
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(None)
+
+        def overrun() -> None:
+            # In this order: code that the flag wakes must find itself cancelled as well.
+            limit.reschedule(loop.time())
+            call.stop.set("timeout")
+
+        timer = loop.call_later(timeout_s, overrun)
         try:
             async with limit:
                 return await self._start(spec, args, kwargs, call)
@@ -97,6 +121,8 @@ class Executor:
                 raise
             told = f"{spec.label} ran longer than its timeout_s of {timeout_s:g}"
             raise TimeoutError(told) from error
+        finally:
+            timer.cancel()
 
     def _start(
         self, spec: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
@@ -104,8 +130,8 @@ class Executor:
         if spec.is_async:
             enter(call)
             made = spec.fn(*args, **kwargs)
-            return _collected(made) if spec.is_generator else made
-        fn = _listing(spec.fn) if spec.is_generator else spec.fn
+            return _collected(made, call) if spec.is_generator else made
+        fn = _listing(spec.fn, call) if spec.is_generator else spec.fn
         run = entered(call).run
 
         def in_thread() -> Any:
@@ -114,20 +140,39 @@ class Executor:
             except (StopIteration, GeneratorExit) as error:
                 # They mean something else to whoever awaits this; no coroutine lets one out.
                 raise RuntimeError(f"the agent's code raised {type(error).__name__}") from error
+            finally:
+                call.stop.running = False
 
-        return asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
+        return asyncio.get_running_loop().run_in_executor(self.threads, in_thread)
 
     def close(self) -> None:
         """Let idle threads go; code that still runs in one is left alone."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _collected(items: AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in items]
+async def _collected(items: AsyncIterator[Any], call: Call) -> list[Any]:
+    """Return all that a generator yields, and hand it on meanwhile."""
+    collected: list[Any] = []
+    async for item in items:
+        collected.append(item)
+        if call.emitter is not None:
+            await call.emitter.emit(item)
+    return collected
 
 
-def _listing(fn: Callable[..., Iterator[Any]]) -> Callable[..., list[Any]]:
-    return lambda *args, **kwargs: list(fn(*args, **kwargs))
+def _listing(fn: Callable[..., Iterator[Any]], call: Call) -> Callable[..., list[Any]]:
+    """Do as `_collected` for a generator in a thread; each value is a chance to stop it."""
+
+    def listed(*args: Any, **kwargs: Any) -> list[Any]:
+        collected: list[Any] = []
+        for item in fn(*args, **kwargs):
+            call.check()
+            collected.append(item)
+            if call.emitter is not None:
+                call.emitter.emit_blocking(item)
+        return collected
+
+    return listed
 
 
 def failed(error: BaseException, path: str) -> Outcome:

@@ -9,9 +9,9 @@ from nalar.agents.registry import REGISTRY, check_name
 from nalar.agents.spec import RUN, AgentSpec, MethodOptions, MethodSpec, OnOrphan, place_of
 from nalar.agents.stub import Stub
 from nalar.agents.typed import P, R_co
+from nalar.call_policy import ONCE, Retry
 from nalar.errors import UsageError
 from nalar.ids import AgentName
-from nalar.policy import ONCE, Retry
 
 R = TypeVar("R")
 Plain_co = TypeVar("Plain_co", covariant=True)

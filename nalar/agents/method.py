@@ -7,8 +7,8 @@ from typing import Any, Concatenate, Generic, Protocol, TypeVar, overload
 from nalar.agents.spec import MethodOptions, OnOrphan
 from nalar.agents.stub import Stub
 from nalar.agents.typed import P, R_co
+from nalar.call_policy import ONCE, Retry
 from nalar.errors import UsageError
-from nalar.policy import ONCE, Retry
 
 R = TypeVar("R")
 Plain_co = TypeVar("Plain_co", covariant=True)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
+from nalar.call_policy import Retry
 from nalar.errors import (
     ArgumentError,
     FutureMisuse,
@@ -15,7 +16,6 @@ from nalar.errors import (
     ValueTooLarge,
 )
 from nalar.messages import ErrorInfo, Status
-from nalar.policy import Retry
 
 #: Errors that another attempt would end in as well: the code that calls must change. A result
 #: that does not fit its annotation is one of them: it is a mistake in the method. A method that

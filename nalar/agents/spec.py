@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from nalar.call_policy import ONCE, CallPolicy, Retry, check_number
 from nalar.errors import UsageError, suggest
 from nalar.ids import AgentName, Effect, MethodName
-from nalar.policy import ONCE, Policy, Retry, check_number
 from nalar.values import Signature
 
 Kind = Literal["agent", "tool", "workflow"]
@@ -38,7 +38,7 @@ class MethodOptions:
         retry = cast("object", self.retry)
         if not isinstance(retry, Retry):
             raise UsageError(f"retry=nalar.Retry(max_attempts=...) is expected, not {retry!r}")
-        Policy(retry, self.timeout_s, self.queue_timeout_s)
+        CallPolicy(retry, self.timeout_s, self.queue_timeout_s)
         if self.on_orphan not in ("hold", "ignore"):
             raise UsageError(f"on_orphan is 'hold' or 'ignore', not {self.on_orphan!r}")
 

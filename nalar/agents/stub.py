@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nalar.agents.spec import MethodSpec
 from nalar.agents.typed import P, R_co, Typed
+from nalar.call_policy import SHORTEST_S, CallPolicy, Retry, check_number
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_runtime
 from nalar.errors import UsageError, suggest
 from nalar.ids import encode_token
-from nalar.policy import SHORTEST_S, Policy, Retry, check_number
 from nalar.values import Bound
 
 #: Beyond any use, and within what a message may say.
@@ -147,7 +147,7 @@ def _check(name: str, value: object) -> None:
     elif name == "deadline_s":
         check_number("deadline_s", value, low=SHORTEST_S)
     elif name in _POLICIES:
-        Policy(**{name: value})  # type: ignore[arg-type]  -- it says what does not fit
+        CallPolicy(**{name: value})  # type: ignore[arg-type]  -- it says what does not fit
     elif not isinstance(value, int) or isinstance(value, bool) or abs(value) > _PRIORITY_MAX:
         raise UsageError(
             f"priority is a whole number within {_PRIORITY_MAX:,} of 0, higher runs sooner; not "

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from nalar.bus.call_policies import policy_fields, policy_of
 from nalar.bus.fields import (
     blob_fields,
     blob_of,
@@ -19,7 +20,6 @@ from nalar.bus.fields import (
     runs_of_refs,
     text_of,
 )
-from nalar.bus.policies import policy_fields, policy_of
 from nalar.bus.records import decode_record, encode_record
 from nalar.bus.subjects import carries
 from nalar.errors import InvalidToken, MalformedMessage
@@ -48,7 +48,8 @@ _SPELLED: Final = frozenset(
     (
         "Nalar-Protocol", "Nalar-Ref", "Nalar-Method", "Nalar-Session", "Nalar-Deadline",
         "Nalar-Created", "Nalar-Tenant", "Nalar-Priority", "Nalar-Deps", "Nalar-After",
-        "Nalar-Attempt", "Nalar-Holds", "Nalar-Resent", "Nalar-Not-Before", "traceparent",
+        "Nalar-Attempt", "Nalar-Hops", "Nalar-Holds", "Nalar-Resent", "Nalar-Not-Before",
+        "traceparent",
     )
 )  # fmt: skip
 _BY_LOWER: Final = {name.lower(): name for name in _SPELLED}
@@ -96,6 +97,7 @@ def _optional_headers(invocation: Invocation, dependencies: str) -> list[str]:
         ("Nalar-Deps", dependencies),
         ("Nalar-After", "" if after is None else str(after)),
         ("Nalar-Attempt", 0 if invocation.attempt == 1 else invocation.attempt),
+        ("Nalar-Hops", invocation.hops),
         ("Nalar-Holds", ",".join(invocation.holds)),
         ("Nalar-Resent", int(invocation.resent)),
         ("Nalar-Not-Before", repr(invocation.not_before) if invocation.not_before else ""),
@@ -178,6 +180,7 @@ def _decode_invocation(subject: str, headers: dict[str, str], body: bytes) -> In
         tenant=_token(headers, "Nalar-Tenant"),
         priority=_integer(headers, "Nalar-Priority", 0),
         attempt=attempt,
+        hops=max(0, _integer(headers, "Nalar-Hops", 0)),
         holds=_holds(headers),
         path=path,
         traceparent=headers.get("traceparent", ""),

@@ -113,6 +113,9 @@ class Connection:
         self._ended = self._loop.create_future()
         self.client = nats.aio.client.Client()
         self.errors: deque[str] = deque(maxlen=ERRORS_KEPT)
+        #: What an address of the cluster begins with: the scheme, and who we are where the
+        #: address says it.
+        self._as_whom = ""
 
     async def open(self, settings: Settings, urls: list[str], timeout_s: float) -> None:
         """Connect to one of `urls`; raises Unavailable, with the server's own words."""
@@ -139,6 +142,9 @@ class Connection:
         except BaseException:
             await self._abandon()
             raise
+        at = self.client.connected_url
+        if at is not None:
+            self._as_whom = f"{at.scheme}://{''.join(at.netloc.rpartition('@')[:2])}"
         self.client._ps = _LeanParser(self)
         reading = cast("asyncio.Task[None] | None", self.client._reading_task)
         assert reading is not None, "connect() starts the reading task"
@@ -170,6 +176,11 @@ class Connection:
     def server(self) -> dict[str, Any]:
         """What the server said of itself: version, jetstream, cluster, connect_urls."""
         return self.client._server_info
+
+    @property
+    def told(self) -> list[str]:
+        """The addresses that the cluster has told of up to now, besides those tried."""
+        return [self._as_whom + uri.netloc for uri in self.client.discovered_servers]
 
     @property
     def url(self) -> str:

@@ -104,7 +104,9 @@ class JetStreamQueue:
 
     def publish(self, lane: str, invocation: Invocation) -> asyncio.Future[None]:
         ref = invocation.ref
-        subject = subjects.invocation_subject(ref.agent, lane, ref.future, invocation.attempt)
+        subject = subjects.invocation_subject(
+            ref.agent, lane, ref.future, invocation.attempt, invocation.hops
+        )
         try:
             waiter = _Publish(self, subject, invocation)
         except NalarError as error:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nalar.bus.connection import Connection, Handler
-from nalar.bus.replies import NoResponders, Unanswered, status_of
+from nalar.bus.replies import NoResponders, Unanswered, check_server, status_of
 from nalar.bus.waiter import Waiter
-from nalar.errors import NalarError, Unavailable, UnsupportedServer
+from nalar.errors import NalarError, Unavailable
 from nalar.settings import Settings
 
 log = logging.getLogger("nalar.link")
@@ -29,11 +29,13 @@ RECONNECT_S: Final = 0.05
 RECONNECT_MAX_S: Final = 1.0
 #: Longest single attempt, so that a server that does not answer cannot hold up the others.
 ATTEMPT_S: Final = 2.0
+#: A server of a cluster may die without our connection being lost, and what it was to answer is
+#: then never answered: after this silence it is asked again, or counts as unknown where it may
+#: not be. Leaders are elected in four to eight seconds.
+SILENCE_S: Final = 2.5
+UNKNOWN_S: Final = 5.0
 #: Acks kept while there is no connection; what is beyond is delivered again, which is harmless.
 ACKS_KEPT: Final = 10_000
-
-#: Older servers lose or refuse what these do not (security and write-path fixes).
-SERVER_FLOORS: Final = ((2, 14, 5), (2, 15, 1))
 
 _CRLF = b"\r\n"
 
@@ -41,8 +43,12 @@ _CRLF = b"\r\n"
 class Link:
     """What everything else of the adapter talks through. Owned by one backend, one event loop."""
 
-    def __init__(self, settings: Settings, chance: random.Random | None = None) -> None:
+    def __init__(
+        self, settings: Settings, chance: random.Random | None = None, *, aside: bool = False
+    ) -> None:
         self._settings = settings
+        #: Beside the process's main link, which says already that the server went and came.
+        self._say = log.debug if aside else log.warning
         self._chance = chance or random.Random()  # noqa: S311 -- jitter, not secrets
         self._loop = asyncio.get_running_loop()
         self._handlers: dict[int, Handler] = {}
@@ -59,6 +65,8 @@ class Link:
         self._supervisor: asyncio.Task[None] | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._urls = [url.strip() for url in settings.url.split(",") if url.strip()]
+        #: Where else the cluster was, by the word of its server that was lost last.
+        self._told: list[str] = []
         #: Where the newest connection goes, or went.
         self._url = ""
         self._server: dict[str, Any] = {}
@@ -92,7 +100,7 @@ class Link:
             pause_s = min(RECONNECT_MAX_S, pause_s * 2)
         self._server = connection.server
         try:
-            _check_server(self._server, connection.url)
+            check_server(self._server, connection.url)
         except Unavailable:
             await connection.close()
             raise
@@ -122,7 +130,8 @@ class Link:
     async def _connect(self, timeout_s: float) -> Connection:
         connection = Connection(self._handlers)
         try:
-            await connection.open(self._settings, self._urls, max(0.05, timeout_s))
+            urls = list(dict.fromkeys(self._urls + self._told))
+            await connection.open(self._settings, urls, max(0.05, timeout_s))
         finally:
             self._last_errors += connection.errors
             del self._last_errors[:-3]
@@ -155,11 +164,11 @@ class Link:
             connection.discard()
             self._lost(connection)
             lost_at = self._loop.time()
-            log.warning("lost the server at %s; trying again until it is back", self._url)
+            self._say("lost the server at %s; trying again until it is back", self._url)
             self._stand(await self._reconnect())
             self.losses += 1
             after_s = self._loop.time() - lost_at
-            log.warning("the server at %s is back after %.1f s", self._url, after_s)
+            self._say("the server at %s is back after %.1f s", self._url, after_s)
             self._announce()
 
     def _announce(self) -> None:
@@ -175,6 +184,7 @@ class Link:
     def _lost(self, connection: Connection) -> None:
         self._last_errors += connection.errors
         del self._last_errors[:-3]
+        self._told = connection.told
         self._connection = None
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting.values():
@@ -204,6 +214,10 @@ class Link:
     def server(self) -> dict[str, Any]:
         """What the server said of itself when it was first met."""
         return self._server
+
+    @property
+    def _clustered(self) -> bool:
+        return bool(self._server.get("cluster"))
 
     @property
     def max_payload(self) -> int:
@@ -280,6 +294,8 @@ class Link:
 
     def request(self, waiter: Waiter, timeout_s: float) -> asyncio.Future[Any]:
         """Send at once, in the order of the calls; the future ends as the waiter does."""
+        if self._clustered and not waiter.resends:
+            timeout_s = min(timeout_s, UNKNOWN_S)
         waiter.deadline = self._loop.time() + timeout_s
         if self.closed:
             waiter.fail(Unanswered(f"{waiter.subject}: this connection is closed"))
@@ -311,6 +327,7 @@ class Link:
         except NalarError as error:
             waiter.fail(error)
             return
+        waiter.asked_at = self._loop.time()
         waiter.token = b"%d" % next(self._tokens)
         self._waiting[waiter.token] = waiter
         reply = f"{self._inbox}{waiter.token.decode()}"
@@ -339,9 +356,11 @@ class Link:
             return
         if last:
             self._waiting.pop(token, None)
+        else:
+            waiter.asked_at = self._loop.time()
 
     def _sweep(self) -> None:
-        """Fail what has waited too long; runs while anything waits."""
+        """Fail what has waited too long, and ask a silent cluster again; while anything waits."""
         self._sweeping = None
         now = self._loop.time()
         late = [waiter for waiter in self._waiting.values() if waiter.deadline <= now]
@@ -351,8 +370,18 @@ class Link:
         for waiter in late:
             self._parked.pop(waiter, None)
             waiter.fail(self._unanswered(waiter, "no answer in time"))
+        if self._clustered and self.connected:
+            self._ask_again(now - SILENCE_S)
         if self._waiting or self._parked:
             self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _ask_again(self, silent_since: float) -> None:
+        """Send again what may be, and has not been answered since then."""
+        silent = [it for it in self._waiting.values() if it.asked_at <= silent_since and it.resends]
+        for waiter in silent:
+            del self._waiting[waiter.token]
+            waiter.before_resend()
+            self._send_request(waiter)
 
     def _unanswered(self, waiter: Waiter, why: str) -> Unanswered:
         last = "; ".join(dict.fromkeys(self._last_errors))
@@ -363,20 +392,3 @@ class Link:
 def _is_final(said: str) -> bool:
     """Say whether trying again cannot help."""
     return "authorization" in said.lower() or "authentication" in said.lower()
-
-
-def _check_server(info: dict[str, Any], url: str) -> None:
-    """Raise unless the server is new enough and keeps data."""
-    found = str(info.get("version", "0.0.0"))
-    numbers = tuple(int(part) for part in found.partition("-")[0].split(".") if part.isdigit())
-    fits = any(numbers >= floor and numbers[:2] == floor[:2] for floor in SERVER_FLOORS)
-    if not fits and numbers < SERVER_FLOORS[-1]:
-        floors = " or ".join(".".join(map(str, floor)) for floor in SERVER_FLOORS)
-        raise UnsupportedServer(
-            f"the nats-server at {url} is version {found}; Nalar needs {floors}, or newer"
-        )
-    if not info.get("jetstream"):
-        raise Unavailable(
-            f"the nats-server at {url} keeps no data: JetStream is off. Start it with "
-            "`nats-server -js -sd DIR`, or put `jetstream { store_dir: DIR }` in its configuration"
-        )

@@ -104,6 +104,9 @@ class _Lane:
 class MemoryDelivery:
     """`bus.port.Delivery` in memory."""
 
+    #: Nobody but the holder itself can name it.
+    lease = b""
+
     __slots__ = ("_client", "_lane", "_message", "_settled", "backlog", "content", "deliveries",
                  "lane", "raw")  # fmt: skip
 
@@ -250,7 +253,9 @@ class MemoryQueue:
         headers, body = encode_invocation(invocation)
         check_size(len(headers) + len(body), invocation.target)
         ref = invocation.ref
-        subject = subjects.invocation_subject(ref.agent, lane, ref.future, invocation.attempt)
+        subject = subjects.invocation_subject(
+            ref.agent, lane, ref.future, invocation.attempt, invocation.hops
+        )
         self._queues.stream(ref.agent).store(lane, _Message(subject, headers, body))
 
     async def open(

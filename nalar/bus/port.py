@@ -29,6 +29,8 @@ class Delivery(Protocol):
     lane: str
     #: How many messages waited in the lane when this one left it.
     backlog: int
+    #: Names its lease to the server, from whatever connection.
+    lease: bytes
 
     def ack(self) -> None:
         """Remove the message for good."""

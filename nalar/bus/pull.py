@@ -27,6 +27,9 @@ REFUSAL_PAUSE_S: Final = 0.25
 #: How long `close` waits for what is on its way.
 CLOSE_S: Final = 2.0
 
+#: Starts the lease of a message anew; said to what names it.
+EXTEND: Final = b"+WPI"
+
 _HEARTBEAT, _NO_MESSAGES, _EXPIRED, _CONFLICT, _NOBODY = 100, 404, 408, 409, 503
 _NANOSECONDS = 1_000_000_000
 
@@ -34,13 +37,13 @@ _NANOSECONDS = 1_000_000_000
 class JetStreamDelivery:
     """`bus.port.Delivery` on JetStream; its verbs are words to the message's ack subject."""
 
-    __slots__ = ("_ack", "_link", "_settled", "backlog", "content", "deliveries", "lane", "raw")
+    __slots__ = ("_link", "_settled", "backlog", "content", "deliveries", "lane", "lease", "raw")
 
     def __init__(
         self, link: Link, ack: bytes, lane: str, raw: bytes, content: Invocation | MalformedMessage
     ) -> None:
         self._link = link
-        self._ack = ack
+        self.lease = ack
         self._settled = False
         self.content = content
         self.raw = raw
@@ -55,7 +58,7 @@ class JetStreamDelivery:
         self._say(b"-NAK" + delay, final=True)
 
     def extend(self) -> None:
-        self._say(b"+WPI", final=False)
+        self._say(EXTEND, final=False)
 
     def terminate(self, reason: str) -> None:
         line = " ".join(reason.split())[:400]
@@ -64,7 +67,7 @@ class JetStreamDelivery:
     def _say(self, word: bytes, *, final: bool) -> None:
         if not self._settled:
             self._settled = final
-            self._link.signal(self._ack, word)
+            self._link.signal(self.lease, word)
 
 
 class JetStreamInbox:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from nalar.errors import NalarError, Unavailable
+from nalar.errors import NalarError, Unavailable, UnsupportedServer
 
 #: JetStream's error codes that mean something to us.
 WRONG_LAST_SEQUENCE: Final = 10071
@@ -21,6 +21,15 @@ STREAM_NOT_FOUND: Final = 10059
 STREAM_NAME_IN_USE: Final = 10058
 JETSTREAM_DISABLED: Final = frozenset((10039, 10076))
 JETSTREAM_UNAVAILABLE: Final = 10008
+TOO_FEW_SERVERS: Final = 10005
+#: What a cluster says while it elects leaders, or while servers of it are still to join.
+ELECTING: Final = frozenset((TOO_FEW_SERVERS, JETSTREAM_UNAVAILABLE, 10009, 10118))
+#: No cluster keeps this stream, so that it cannot have several copies.
+REPLICAS_UNSUPPORTED: Final = 10074
+
+
+#: Older servers lose or refuse what these do not (security and write-path fixes).
+SERVER_FLOORS: Final = ((2, 14, 5), (2, 15, 1))
 
 
 class ApiError(NalarError):
@@ -127,3 +136,20 @@ def is_deleted(headers: bytes) -> bool:
         header_of(headers, b"KV-Operation") is not None
         or header_of(headers, b"Nats-Marker-Reason") is not None
     )
+
+
+def check_server(info: dict[str, Any], url: str) -> None:
+    """Raise unless the server is new enough and keeps data."""
+    found = str(info.get("version", "0.0.0"))
+    numbers = tuple(int(part) for part in found.partition("-")[0].split(".") if part.isdigit())
+    fits = any(numbers >= floor and numbers[:2] == floor[:2] for floor in SERVER_FLOORS)
+    if not fits and numbers < SERVER_FLOORS[-1]:
+        floors = " or ".join(".".join(map(str, floor)) for floor in SERVER_FLOORS)
+        raise UnsupportedServer(
+            f"the nats-server at {url} is version {found}; Nalar needs {floors}, or newer"
+        )
+    if not info.get("jetstream"):
+        raise Unavailable(
+            f"the nats-server at {url} keeps no data: JetStream is off. Start it with "
+            "`nats-server -js -sd DIR`, or put `jetstream { store_dir: DIR }` in its configuration"
+        )

@@ -51,14 +51,19 @@ class InvocationSubject(NamedTuple):
     future: FutureId
 
 
-def invocation_subject(agent: AgentName, lane: str, future: FutureId, attempt: int = 1) -> str:
+def invocation_subject(
+    agent: AgentName, lane: str, future: FutureId, attempt: int = 1, hops: int = 0
+) -> str:
     """Return where a call waits.
 
     The stream keeps one message a subject, so a copy of a waiting call is refused. A retry is
-    published before the failed attempt is acknowledged and must not be: it says its number.
+    published before the failed attempt is acknowledged and must not be: it says its number. So
+    does a call that is passed on from lane to lane: it may come back to one that it has not left.
     """
-    retry = "" if attempt == 1 else f"{_ATTEMPT_MARK}{attempt}"
-    return f"{_INVOCATIONS}.{agent}.{lane}.{future}{retry}"
+    suffix = f"{_ATTEMPT_MARK}{attempt}" if attempt > 1 or hops else ""
+    if hops:
+        suffix += f"-{hops}"
+    return f"{_INVOCATIONS}.{agent}.{lane}.{future}{suffix}"
 
 
 def parse_invocation_subject(subject: str) -> InvocationSubject:
@@ -236,6 +241,24 @@ def matches(pattern: tuple[str, ...], tokens: tuple[str, ...]) -> bool:
     return len(pattern) == len(tokens) and all(
         want in ("*", token) for want, token in zip(pattern, tokens, strict=True)
     )
+
+
+# Chunks: what calls yield before they end.
+
+CHUNK_STREAM: Final = "NALAR_CHUNKS"
+CHUNK_FILTER: Final = "nalar.chunk.>"
+#: Stored, then announced here: only what is stored is heard of.
+CHUNK_REPUBLISH: Final = (CHUNK_FILTER, "nalar.said.>")
+
+
+def chunk_subject(ref: Ref) -> str:
+    """Return where the chunks of a call are published and kept."""
+    return f"nalar.chunk.{ref.agent}.{ref.root}.{ref.future}"
+
+
+def said_subject(ref: Ref) -> str:
+    """Return where the chunks of a call are announced."""
+    return f"nalar.said.{ref.agent}.{ref.root}.{ref.future}"
 
 
 # Blobs: the object store's standard layout, so that `nats object get` reads them.

@@ -5,27 +5,47 @@ and safe from many processes at once. What an operator may tune is left as it wa
 difference that would break a promise is an error that names it.
 """
 
-from typing import Any, Final
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from nalar.bus import subjects
 from nalar.bus.link import Link
 from nalar.bus.replies import (
+    ELECTING,
     JETSTREAM_DISABLED,
+    REPLICAS_UNSUPPORTED,
     STREAM_NAME_IN_USE,
     STREAM_NOT_FOUND,
+    TOO_FEW_SERVERS,
     ApiError,
+    NoResponders,
+    Unanswered,
     parse_api,
 )
 from nalar.bus.together import together
 from nalar.errors import Unavailable
 from nalar.ids import AgentName
 
+log = logging.getLogger("nalar.topology")
+
+T = TypeVar("T")
+
+#: How long a cluster may be without leaders before that is an error: elections take up to ten
+#: seconds, and meanwhile it says nothing, or that it is unavailable.
+ELECTION_S: Final = 15.0
+#: Pause before it is asked again.
+ELECTION_PAUSE_S: Final = 0.25
 #: How many pulls may wait at one consumer; each idle worker keeps a few.
 PULLS_WAITING_MAX: Final = 4096
 #: How long the marker of an expired or deleted control entry stays to be seen by watchers.
 MARKER_TTL_S: Final = 60
+
+#: How long chunks are kept: whoever reads later has the record.
+CHUNKS_KEPT_S: Final = 86_400
 
 #: What an operator may set otherwise without breaking a promise.
 _FREE: Final = frozenset(
@@ -120,6 +140,17 @@ def blob_stream(replicas: int = 1) -> Config:
     }
 
 
+def chunk_stream(replicas: int = 1) -> Config:
+    """Return the log of what calls yield: a preview of their results, which goes after a day."""
+    source, destination = subjects.CHUNK_REPUBLISH
+    return _stream(subjects.CHUNK_STREAM, [subjects.CHUNK_FILTER], replicas) | {
+        "description": "What calls yield before they end",
+        "max_age": CHUNKS_KEPT_S * _NANOSECONDS,
+        "allow_direct": True,
+        "republish": {"src": source, "dest": destination},
+    }
+
+
 def lane_consumer(agent: AgentName, lane: str, lease_s: float) -> Config:
     """Return a lane's durable pull consumer.
 
@@ -142,19 +173,66 @@ def lane_consumer(agent: AgentName, lane: str, lease_s: float) -> Config:
 
 
 async def ensure_stream(link: Link, config: Config) -> None:
-    """Make the stream unless it stands; raises Unavailable when it stands otherwise."""
+    """Make the stream unless it stands; raises Unavailable when it stands otherwise.
+
+    Waits while a cluster elects leaders. Fewer copies than wanted are told, not refused: what is
+    there works, and raising the number is the operator's.
+    """
+    name: str = config["name"]
+    try:
+        found = await _patiently(link, lambda: _standing(link, config))
+    except ApiError as error:
+        raise _refused(link, f"stream {name} cannot be made or read", error) from error
+    _compare(name, config, found["config"])
+    copies, wanted = int(found["config"]["num_replicas"]), int(config["num_replicas"])
+    if copies < wanted and found.get("cluster"):
+        log.warning("%s", fewer_copies(name, copies, wanted))
+
+
+def fewer_copies(name: str, copies: int, wanted: int) -> str:
+    """Say what it means that a stream of a cluster has too few copies, and the way out."""
+    return (
+        f"stream {name} has {copies} of {wanted} copies, and is lost with its server's disk; "
+        f"`nats stream edit {name} --replicas {wanted}` makes more, NALAR_SET_REPLICAS={copies} "
+        "says that it is meant to be so"
+    )
+
+
+async def _standing(link: Link, config: Config) -> dict[str, Any]:
+    """Return what the server tells of the stream, after having made it if need be."""
     name: str = config["name"]
     found = await _find_stream(link, name)
-    if found is None:
-        try:
-            await _call(link, subjects.api_stream("CREATE", name), config)
-        except ApiError as error:
-            if error.err_code != STREAM_NAME_IN_USE:
-                raise _refused(link, f"stream {name} cannot be made", error) from error
-            # Another process made it between our two requests.
-            found = await _find_stream(link, name)
     if found is not None:
-        _compare(name, config, found)
+        return found
+    try:
+        return await _call(link, subjects.api_stream("CREATE", name), config)
+    except ApiError as error:
+        if error.err_code == REPLICAS_UNSUPPORTED and config["num_replicas"] > 1:
+            # A leaf node names a cluster, but keeps its streams alone.
+            return await _standing(link, config | {"num_replicas": 1})
+        if error.err_code != STREAM_NAME_IN_USE:
+            raise
+        # Another process made it between our two requests.
+        found = await _find_stream(link, name)
+        if found is None:
+            raise
+        return found
+
+
+async def _patiently(link: Link, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Return what `attempt` does, which is made again while a cluster elects leaders."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ELECTION_S
+    while True:
+        try:
+            return await attempt()
+        except (Unanswered, NoResponders):
+            if loop.time() >= until or link.closed:
+                raise
+        except ApiError as error:
+            if loop.time() >= until or error.err_code not in ELECTING:
+                raise
+        await asyncio.sleep(ELECTION_PAUSE_S)
 
 
 async def ensure_consumers(
@@ -169,21 +247,20 @@ async def ensure_consumer(link: Link, agent: AgentName, lane: str, lease_s: floa
     stream = subjects.queue_stream(agent)
     config = lane_consumer(agent, lane, lease_s)
     at = subjects.api_consumer_create(stream, config["durable_name"], config["filter_subject"])
+    body = {"stream_name": stream, "config": config, "action": ""}
     try:
-        await _call(link, at, {"stream_name": stream, "config": config, "action": ""})
+        await _patiently(link, lambda: _call(link, at, body))
     except ApiError as error:
         raise _refused(link, f"lane {lane} of {agent} cannot be made", error) from error
 
 
-async def _find_stream(link: Link, name: str) -> Config | None:
+async def _find_stream(link: Link, name: str) -> dict[str, Any] | None:
     try:
-        reply = await _call(link, subjects.api_stream("INFO", name), None)
+        return await _call(link, subjects.api_stream("INFO", name), None)
     except ApiError as error:
         if error.err_code == STREAM_NOT_FOUND:
             return None
-        raise _refused(link, f"stream {name} cannot be read", error) from error
-    found: Config = reply["config"]
-    return found
+        raise
 
 
 def _compare(name: str, wanted: Config, found: Config) -> None:
@@ -204,8 +281,13 @@ def _refused(link: Link, what: str, error: ApiError) -> Unavailable:
     url = link.describe()["url"]
     if error.err_code in JETSTREAM_DISABLED:
         return Unavailable(f"{what} at {url}: JetStream is off for this account; enable it there")
+    if error.err_code == TOO_FEW_SERVERS:
+        return Unavailable(
+            f"{what} at {url}: {error} (code {error.err_code}). The cluster has fewer servers than "
+            "a stream has copies: start the others, or set NALAR_SET_REPLICAS=1 to do without"
+        )
     return Unavailable(f"{what} at {url}: {error} (code {error.err_code})")
 
 
-async def _call(link: Link, subject: str, body: Config | None) -> Config:
+async def _call(link: Link, subject: str, body: Config | None) -> dict[str, Any]:
     return parse_api(await link.api(subject, b"" if body is None else orjson.dumps(body)))

@@ -9,7 +9,7 @@ from nalar.errors import NalarError
 class Waiter:
     """One request and whoever waits for its reply."""
 
-    __slots__ = ("body", "deadline", "future", "headers", "resends", "subject", "token")
+    __slots__ = ("asked_at", "body", "deadline", "future", "headers", "resends", "subject", "token")
 
     def __init__(
         self, subject: str, body: bytes, headers: bytes | None = None, *, resends: bool = True
@@ -17,10 +17,12 @@ class Waiter:
         self.subject = subject
         self.body = body
         self.headers = headers
-        #: Whether it may be sent again after a loss of the connection.
+        #: Whether it may be sent again: after a loss of the connection, and in a cluster's silence.
         self.resends = resends
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.deadline = 0.0
+        #: When it was sent last, or when the newest part of its answer came.
+        self.asked_at = 0.0
         self.token = b""
 
     def accept(self, headers: bytes | None, data: bytes) -> bool:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
+from nalar.call_policy import ONCE, Retry
 from nalar.controllers.local_events import Event, Finished, Left, Rejoined, Returned
 from nalar.ids import FutureId, Ref
 from nalar.messages import Invocation, Record
-from nalar.policy import ONCE, Retry
 from nalar.results import Notify
 from nalar.statestore.port import LedgerEntry
+from nalar.stopping import StopFlag
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +39,12 @@ class Held:
     reruns: int = 0
     #: Records of its children, when they were looked up before it was started.
     recorded: dict[FutureId, LedgerEntry] | None = None
+    #: The task that runs it, once it was started.
+    task: asyncio.Task[None] | None = None
+    #: What tells its code to stop, once that has begun.
+    stop_flag: StopFlag | None = None
+    #: Stores the end of a call that was started and is to stop; then its code counts no more.
+    stopping: asyncio.Task[None] | None = None
     #: Children whose error stands up to here in the ledger are made again (`Lineage`).
     failed_upto: int = 0
 
@@ -57,6 +64,11 @@ class Held:
         """True when the call may have been finished by an earlier delivery or attempt."""
         invocation = self.invocation
         return self.delivery.deliveries > 1 or invocation.resent or invocation.attempt > 1
+
+    @property
+    def stuck(self) -> bool:
+        """True when its code was told to stop long ago, and runs."""
+        return self.stop_flag is not None and self.stop_flag.stuck
 
     @property
     def retry(self) -> Retry:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -15,15 +16,20 @@ from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.port import Delivery
+from nalar.bus.subjects import slot_lane
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_events import Arrived, Event, Settled
+from nalar.controllers.outcomes import cancelled
+from nalar.controllers.ranking import Traits
 from nalar.controllers.rejection import reject
+from nalar.directives import Route
 from nalar.draft import lane_of
 from nalar.errors import MalformedMessage, suggest
-from nalar.ids import AgentName, Ref
+from nalar.ids import AgentName, Ref, SessionId
 from nalar.letters import DEAD
 from nalar.messages import ErrorInfo, Invocation
+from nalar.notices import Notices
 from nalar.results import Notify, Results
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry
@@ -31,6 +37,8 @@ from nalar.statestore.sessions import Sessions
 
 #: Bytes of a dead message that are kept.
 _RAW_MAX = 64 * 1024
+#: A call that was passed on so often rests a moment before it is passed on again, in seconds.
+_HOPS_MANY, _HOPS_PAUSE_S = 8, 0.1
 #: How long the next attempt of a call is handed back while this one is about to end, in seconds.
 _TWIN_PAUSE_S = 0.1
 
@@ -45,6 +53,7 @@ class Intake:
         sessions: Sessions,
         settings: Settings,
         clock: Clock,
+        notices: Notices,
         feed: Callable[[Event], None],
         finish: Callable[[Held, Outcome], None],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
@@ -54,10 +63,13 @@ class Intake:
         self._sessions = sessions
         self._settings = settings
         self._clock = clock
+        self._notices = notices
         self._feed = feed
         self._finish = finish
         self._spawn = spawn
         self.agents: dict[AgentName, AgentSpec] = {}
+        #: Sessions that are served in another slot than their hash says.
+        self.routes: dict[tuple[AgentName, SessionId], int] = {}
         #: Calls in this worker's hands, by future.
         self.held: dict[str, Held] = {}
 
@@ -67,7 +79,8 @@ class Intake:
         if isinstance(content, MalformedMessage):
             self._spawn(self._bury(delivery, content))
             return
-        if content.not_before and (early_s := content.not_before - self._clock.now_s()) > 0:
+        early_s = content.not_before - self._clock.now_s() if content.not_before else 0.0
+        if early_s > 0 and not self._notices.covers(content.ref):
             delivery.hand_back(early_s)
             return
         twin = self.held.get(content.ref.future)
@@ -80,15 +93,42 @@ class Intake:
             error.ref = str(content.ref)
             self._spawn(self._bury(delivery, error))
             return
-        lane = lane_of(content, stateful=agent.stateful, slots=self._settings.slots)
-        if agent.stateful and lane != delivery.lane:
+        if agent.stateful and (lane := self._lane(agent, content)) != delivery.lane:
             self._spawn(self._forward(delivery, content, lane))
             return
         self._hold(Held(content, agent, agent.methods.get(content.method), delivery, inbox))
 
+    def _lane(self, agent: AgentSpec, invocation: Invocation) -> str:
+        """Return the lane that a call belongs in."""
+        slot = self.routes.get((agent.name, invocation.session))
+        if slot is not None and invocation.ref.effect == "s":
+            return slot_lane(slot)
+        return lane_of(invocation, stateful=agent.stateful, slots=self._settings.slots)
+
+    def route(self, route: Route, *, withdrawn: bool) -> tuple[str, ...]:
+        """Serve a session where `route` says, or where its hash does.
+
+        Returns the calls of it here that have come from another lane.
+        """
+        session = (route.agent, route.session)
+        if withdrawn:
+            self.routes.pop(session, None)
+        elif route.slot < self._settings.slots:
+            self.routes[session] = route.slot
+        return tuple(
+            key
+            for key, held in self.held.items()
+            if (held.agent.name, held.invocation.session) == session
+            and held.invocation.ref.effect == "s"
+            and held.delivery.lane != self._lane(held.agent, held.invocation)
+        )
+
     def _hold(self, held: Held) -> None:
         invocation = held.invocation
         self.held[held.key] = held
+        if self._notices.covers(invocation.ref):
+            self._finish(held, cancelled(invocation))
+            return
         if held.method is None:
             self._finish(held, unknown_method(held.agent, invocation))
             return
@@ -102,6 +142,8 @@ class Intake:
                 # One whose result the call needs as well does more than order it.
                 after=None if invocation.after in invocation.dependencies else invocation.after,
                 at_s=self._clock.now_s(),
+                stop_at=invocation.deadline,
+                traits=traits_of(invocation),
             )
         )
 
@@ -170,7 +212,10 @@ class Intake:
 
     async def _forward(self, delivery: Delivery, invocation: Invocation, lane: str) -> None:
         """Put a call into the lane of its session: a caller need not know the slots."""
-        await self._backend.queue.publish(lane, replace(invocation, resent=True))
+        if invocation.hops >= _HOPS_MANY:  # Workers differ on where it belongs: not for long.
+            await asyncio.sleep(_HOPS_PAUSE_S)
+        onward = replace(invocation, resent=True, hops=invocation.hops + 1)
+        await self._backend.queue.publish(lane, onward)
         delivery.ack()
 
     async def _bury(self, delivery: Delivery, error: MalformedMessage) -> None:
@@ -190,6 +235,24 @@ class Intake:
         )
         await reject(self._backend, self._settings, error, self._clock.now_s())
         delivery.terminate(str(error)[:200])
+
+
+def traits_of(invocation: Invocation) -> Traits:
+    """Return what directives can tell a call by."""
+    root = invocation.ref.root
+    try:
+        request_at = int(root[:12], 16) / 1000
+    except ValueError:
+        request_at = math.inf
+    # A request that was named, or made elsewhere, has an id without a time.
+    return Traits(
+        agent=invocation.ref.agent,
+        session=invocation.session,
+        root=root,
+        tenant=invocation.tenant,
+        depth=invocation.path.count(" > "),
+        request_at=min(request_at, invocation.created),
+    )
 
 
 def _take_twin(held: Held, delivery: Delivery, attempt: int) -> None:

@@ -25,6 +25,8 @@ class _Lane:
     asked: int = 0
     #: What the server said was still waiting when it last delivered.
     backlog: int = 0
+    #: Nothing of it may start: nothing is asked for.
+    muted: bool = False
 
     @property
     def charged(self) -> int:
@@ -74,6 +76,13 @@ class Credits:
         if gone is not None:
             self._charged -= gone.charged
 
+    def mute(self, prefix: str, *, muted: bool) -> None:
+        """Ask nothing of the lanes whose name begins so for a while, or listen to them again."""
+        for name, lane in self._lanes.items():
+            if name.startswith(prefix):
+                lane.muted = muted
+                self._hungry[name] = lane
+
     def delivered(self, lane: str, backlog: int) -> None:
         """One message asked of `lane` has come; `backlog` more wait behind it."""
         self.lapsed(lane, 1)
@@ -97,7 +106,11 @@ class Credits:
         if load >= self._capacity:
             return []
         hungry, self._hungry = self._hungry, {}
-        wanted = [self._ask(lane, lane.listening - lane.asked) for lane in hungry.values()]
+        wanted = [
+            self._ask(lane, lane.listening - lane.asked)
+            for lane in hungry.values()
+            if not lane.muted and lane.listening > lane.asked
+        ]
         # An idle lane's asks are not charged: they only listen.
         spare = self._capacity - load - self._charged
         if spare >= self._batch and (lane := self._next()) is not None:
@@ -112,7 +125,7 @@ class Credits:
 
     def _next(self) -> _Lane | None:
         """Choose the lane that gets the spare credits, or None when no lane has a backlog."""
-        waiting = [lane for lane in self._lanes.values() if lane.backlog > lane.asked]
+        waiting = [it for it in self._lanes.values() if it.backlog > it.asked and not it.muted]
         if not waiting:
             return None
         self._asks += 1

@@ -1,8 +1,15 @@
 """What the local controller is told, and what it asks for. Pure: records, no behaviour."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
+from nalar.controllers.ranking import NO_TRAITS, Traits
+from nalar.directives import Directive
 from nalar.ids import Ref
+
+#: Why a call is to end before it has a result.
+Why = Literal["cancelled", "expired"]
 
 # Events, in the past tense. `key` names a held call; the shell chooses it.
 
@@ -20,6 +27,10 @@ class Arrived:
     #: That one of `missing` which only orders: any terminal record will do.
     after: Ref | None
     at_s: float
+    #: When its code is to stop, should it have started by then; `deadline` is for its start.
+    stop_at: float = math.inf
+    #: What directives can tell it by.
+    traits: Traits = NO_TRAITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,23 @@ class LaneLost:
 
 
 @dataclass(frozen=True, slots=True)
+class StopRequested:
+    """A call is to end now, wherever it stands; one that is held no longer, or settles, does."""
+
+    key: str
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Directed:
+    """A directive is to be obeyed from now on, in place of any under the same key."""
+
+    directive: Directive
+    #: It no longer stands.
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DrainBegan:
     """Start nothing more; give back what has not started."""
 
@@ -97,6 +125,8 @@ Event = (
     | Ended
     | Ticked
     | LaneLost
+    | StopRequested
+    | Directed
     | DrainBegan
 )
 
@@ -140,4 +170,12 @@ class HandBack:
     key: str
 
 
-Effect = Start | Resume | Fail | Expire | HandBack
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Commit the end of the call; tell its code to stop if it has started. It will not start."""
+
+    key: str
+    why: Why
+
+
+Effect = Start | Resume | Fail | Expire | HandBack | Stop

@@ -10,11 +10,13 @@ is being stored), or *leaving* (it will not start: it is failed or given back).
 """
 
 import heapq
+import math
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from nalar.controllers.local_events import (
     Arrived,
+    Directed,
     DrainBegan,
     Effect,
     Ended,
@@ -30,8 +32,15 @@ from nalar.controllers.local_events import (
     Returned,
     Settled,
     Start,
+    Stop,
+    StopRequested,
     Ticked,
+    Why,
 )
+from nalar.controllers.ranking import Rank, Ranking
+from nalar.controllers.ready import ReadyQueues
+from nalar.controllers.session_lines import SessionLines
+from nalar.directives import Limit, Order, Pause, SetPriority
 from nalar.ids import Ref
 
 #: Deadlines of calls gone since that may stay in the heap beside as many as are held.
@@ -58,18 +67,10 @@ class _Held:
     order: int
     state: State
     missing: set[Ref] = field(default_factory=set[Ref])
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        return (-self.arrival.priority, self.order)
-
-
-@dataclass(slots=True)
-class _Lock:
-    """A session: who has it, and who is next."""
-
-    holder: str
-    queue: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
+    #: Why its code was told to stop, or would have been had it not just finished.
+    stopped: Why | None = None
+    #: Where it stands in a line.
+    rank: Rank = (0.0, 0.0, 0)
 
 
 class LocalState:
@@ -79,13 +80,13 @@ class LocalState:
         self._concurrency = concurrency
         self._running = 0
         self._held: dict[str, _Held] = {}
-        #: Queued calls that have their session; entries of calls gone since are skipped.
-        self._ready: list[tuple[int, int, str]] = []
-        self._ready_count = 0
+        self._ranking = Ranking()
+        #: Queued calls that have their session.
+        self._ready = ReadyQueues()
         #: Waiting calls whose future is there, first come first served, ahead of new calls.
         self._returning: dict[str, None] = {}
         self._settling = 0
-        self._locks: dict[str, _Lock] = {}
+        self._sessions = SessionLines()
         self._awaited: dict[Ref, list[str]] = {}
         self._deadlines: list[tuple[float, str]] = []
         self._arrivals = 0
@@ -97,7 +98,7 @@ class LocalState:
     @property
     def load(self) -> int:
         """Calls that run or could run now: what prefetching is bounded by."""
-        return self._running + self._ready_count + len(self._returning)
+        return self._running + len(self._ready) + len(self._returning)
 
     @property
     def settling(self) -> int:
@@ -137,11 +138,11 @@ class LocalState:
             case Left(key):
                 self._vacate(key, State.WAITING)
             case Returned(key):
-                self._return(key)
+                self._return(key, effects)
             case Finished(key):
                 self._vacate(key, State.SETTLING)
             case Rejoined(key):
-                self._rejoin(key)
+                self._rejoin(key, effects)
             case Settled():
                 self._settle(event, effects)
             case Ticked(at_s):
@@ -149,6 +150,10 @@ class LocalState:
                 self._expire(effects)
             case LaneLost(keys):
                 self._give_back(keys, effects)
+            case StopRequested(key, why):
+                self._stop(key, why, effects)
+            case Directed():
+                self._obey(event)
             case DrainBegan():
                 self._draining = True
                 self._give_back(self._held, effects)
@@ -182,21 +187,42 @@ class LocalState:
         """Line the call up: at its session if another has it, else for a slot."""
         held.state = State.QUEUED
         key, lock = held.arrival.key, held.arrival.lock
+        held.rank = self._rank(held)
         if not held.arrival.missing:
             self._remember_deadline(held.arrival)
-        if lock is None:
+        if lock is None or self._sessions.enter(lock, key, held.rank):
             self._make_ready(held)
-            return
-        turn = self._locks.get(lock)
-        if turn is None:
-            self._locks[lock] = _Lock(key)
-            self._make_ready(held)
-        else:
-            heapq.heappush(turn.queue, (*held.rank, key))
+
+    def _rank(self, held: _Held) -> Rank:
+        arrival = held.arrival
+        return self._ranking.rank(arrival.traits, arrival.priority, arrival.deadline, held.order)
 
     def _make_ready(self, held: _Held) -> None:
-        heapq.heappush(self._ready, (*held.rank, held.arrival.key))
-        self._ready_count += 1
+        self._ready.put(held.arrival.key, held.arrival.traits, held.rank)
+
+    def _obey(self, event: Directed) -> None:
+        match event.directive:
+            case Pause() as pause:
+                self._ready.pause(pause, withdrawn=event.withdrawn)
+            case Limit() as limit:
+                self._ready.limit(limit, withdrawn=event.withdrawn)
+            case SetPriority() as priority:
+                self._ranking.set_priority(priority, withdrawn=event.withdrawn)
+                self._rank_again()
+            case Order() as order:
+                self._ranking.set_order(order, withdrawn=event.withdrawn)
+                self._rank_again()
+            case _:
+                pass  # The shell's business.
+
+    def _rank_again(self) -> None:
+        for held in self._held.values():
+            if held.state is State.QUEUED and (rank := self._rank(held)) != held.rank:
+                held.rank = rank
+                if held.arrival.key in self._ready:
+                    self._make_ready(held)
+                elif held.arrival.lock is not None:
+                    self._sessions.move(held.arrival.lock, held.arrival.key, rank)
 
     def _settle(self, event: Settled, effects: list[Effect]) -> None:
         for key in self._awaited.pop(event.ref, ()):
@@ -215,30 +241,50 @@ class LocalState:
         """Free the slot of a call that has one, or asks for it again."""
         held = self._held[key]
         if held.state in (State.RUNNING, State.RETURNING, State.WAITING):
-            self._running -= held.state is State.RUNNING
+            self._leave_slot(held)
             self._returning.pop(key, None)
             held.state = state
             self._settling += state is State.SETTLING
 
-    def _return(self, key: str) -> None:
+    def _return(self, key: str, effects: list[Effect]) -> None:
         held = self._held[key]
-        if held.state is State.WAITING:
-            held.state = State.RETURNING
-            self._returning[key] = None
+        if held.state is not State.WAITING:
+            return
+        held.state = State.RETURNING
+        self._returning[key] = None
+        if held.stopped is not None:
+            self._resume(key, effects)
 
-    def _rejoin(self, key: str) -> None:
+    def _resume(self, key: str, effects: list[Effect]) -> None:
+        """Let a call go on at once, even beyond the limit: it was told to stop."""
+        self._rejoin(key, effects)
+        effects.append(Resume(key))
+
+    def _rejoin(self, key: str, effects: list[Effect]) -> None:
         held = self._held[key]
         if held.state in (State.WAITING, State.RETURNING, State.SETTLING):
+            if held.state is State.SETTLING and held.stopped is not None:
+                # It was to stop while its record was on its way, and that is not to be.
+                effects.append(Stop(key, held.stopped))
             self._settling -= held.state is State.SETTLING
             self._returning.pop(key, None)
-            held.state = State.RUNNING
-            self._running += 1
+            self._take_slot(held)
+
+    def _take_slot(self, held: _Held) -> None:
+        held.state = State.RUNNING
+        self._running += 1
+        self._ready.began(held.arrival.traits)
+
+    def _leave_slot(self, held: _Held) -> None:
+        if held.state is State.RUNNING:
+            self._running -= 1
+            self._ready.ended(held.arrival.traits)
 
     def _forget(self, key: str) -> None:
         held = self._held.pop(key, None)
         if held is None:
             return
-        self._running -= held.state is State.RUNNING
+        self._leave_slot(held)
         self._settling -= held.state is State.SETTLING
         self._returning.pop(key, None)
         self._release(held)
@@ -246,22 +292,16 @@ class LocalState:
     def _release(self, held: _Held) -> None:
         """Take the call out of its session's line; pass the session on if it had it."""
         key, lock = held.arrival.key, held.arrival.lock
-        turn = self._locks.get(lock) if lock is not None else None
-        if held.state is State.QUEUED and (turn is None or turn.holder == key):
-            self._ready_count -= 1
-        if turn is None or turn.holder != key or lock is None:
-            return
-        while turn.queue:
-            _, order, successor = heapq.heappop(turn.queue)
-            following = self._held.get(successor)
-            # A call that was given back and has come again left its old place behind.
-            if following is None or following.order != order:
-                continue
-            if following.state is State.QUEUED:
-                turn.holder = successor
-                self._make_ready(following)
-                return
-        del self._locks[lock]
+        self._ready.discard(key)
+        if lock is not None:
+            successor = self._sessions.leave(lock, key, self._waits)
+            if successor is not None:
+                self._make_ready(self._held[successor])
+
+    def _waits(self, key: str, rank: Rank) -> bool:
+        # One that was ranked again, or given back and has come again, left its place behind.
+        held = self._held.get(key)
+        return held is not None and held.rank == rank and held.state is State.QUEUED
 
     def _remember_deadline(self, arrival: Arrived) -> None:
         heapq.heappush(self._deadlines, (arrival.deadline, arrival.key))
@@ -274,9 +314,29 @@ class LocalState:
         while self._deadlines and self._deadlines[0][0] <= self._now_s:
             _, key = heapq.heappop(self._deadlines)
             held = self._held.get(key)
-            if held is not None and held.state in (State.PARKED, State.QUEUED):
+            if held is None:
+                continue
+            if held.state in (State.PARKED, State.QUEUED):
                 self._withdraw(held)
                 effects.append(Expire(key))
+            elif held.arrival.stop_at <= self._now_s:
+                self._stop(key, "expired", effects)
+            elif held.arrival.stop_at < math.inf:
+                heapq.heappush(self._deadlines, (held.arrival.stop_at, key))
+
+    def _stop(self, key: str, why: Why, effects: list[Effect]) -> None:
+        """End a call before it has a result; one that is on its way out already is left alone."""
+        held = self._held.get(key)
+        if held is None or held.stopped is not None or held.state is State.LEAVING:
+            return
+        held.stopped = why
+        if held.state is State.SETTLING:
+            return  # A record is on its way: it decides, unless it is refused.
+        if held.state in (State.PARKED, State.QUEUED):
+            self._withdraw(held)
+        elif held.state is State.RETURNING:
+            self._resume(key, effects)
+        effects.append(Stop(key, why))
 
     def _give_back(self, keys: tuple[str, ...] | dict[str, _Held], effects: list[Effect]) -> None:
         for key in list(keys):
@@ -297,22 +357,12 @@ class LocalState:
                 key = next(iter(self._returning))
                 del self._returning[key]
                 effects.append(Resume(key))
-            elif (started := self._pop_ready()) is not None:
+            elif (started := self._ready.pop()) is not None:
                 key = started
                 effects.append(Start(key))
             else:
                 return
-            self._held[key].state = State.RUNNING
-            self._running += 1
-
-    def _pop_ready(self) -> str | None:
-        while self._ready:
-            _, order, key = heapq.heappop(self._ready)
-            held = self._held.get(key)
-            if held is not None and held.state is State.QUEUED and held.order == order:
-                self._ready_count -= 1
-                return key
-        return None
+            self._take_slot(self._held[key])
 
     def check(self) -> None:
         """Assert what must hold between events; tests call it after every one."""
@@ -320,18 +370,16 @@ class LocalState:
         assert running == self._running, "every running call is counted once"
         settling = sum(held.state is State.SETTLING for held in self._held.values())
         assert settling == self._settling, "every settling call is counted once"
-        for lock, turn in self._locks.items():
-            holder = self._held.get(turn.holder)
+        for lock, key in self._sessions.holders():
+            holder = self._held.get(key)
             assert holder is not None, f"{lock} is held by a call that is gone"
             assert holder.state not in (State.PARKED, State.LEAVING), f"{lock} is held idly"
         for held in self._held.values():
             if held.state is State.RUNNING and held.arrival.lock is not None:
-                assert self._locks[held.arrival.lock].holder == held.arrival.key
-        ready = sum(self._is_ready(held) for held in self._held.values())
-        assert ready == self._ready_count, f"{ready} calls are ready, {self._ready_count} counted"
+                assert self._sessions.holder(held.arrival.lock) == held.arrival.key
+        for key, held in self._held.items():
+            assert self._is_ready(held) == (key in self._ready), f"{key} stands in the wrong line"
 
     def _is_ready(self, held: _Held) -> bool:
-        lock = held.arrival.lock
-        return held.state is State.QUEUED and (
-            lock is None or self._locks[lock].holder == held.arrival.key
-        )
+        key, lock = held.arrival.key, held.arrival.lock
+        return held.state is State.QUEUED and (lock is None or self._sessions.holder(lock) == key)

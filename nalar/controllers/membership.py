@@ -1,28 +1,27 @@
-"""A worker among workers: its entry in the registry, and the slots it leases.
+"""A worker among workers: the slots it leases.
 
-One entry with a time to live says that the worker is alive; a lease names its owner and counts
-for as long as that entry stands. So a heartbeat is one write, however many slots are owned, and
-a worker that froze finds its entry gone and knows that its slots are.
+Its entry in the registry says that it is alive (`controllers.pulse`); a lease names its owner
+and counts for as long as that entry stands. So a sign of life is one write, however many slots
+are owned, and a worker that froze finds its entry gone and knows that its slots are.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-
-import orjson
+from typing import Final
 
 from nalar.agents.spec import AgentSpec
+from nalar.controllers.pulse import BEATS
+from nalar.controllers.roster import LEASES, WORKERS, Roster
 from nalar.controllers.slots import plan_slots
 from nalar.errors import Conflict, NalarError
 from nalar.ids import AgentName, WorkerId
 from nalar.settings import Settings
 from nalar.statestore.port import KeyValue, KeyValueEntry, Watch
 
-WORKERS = "worker"
-LEASES = "lease"
-#: Signs of life in one lease: two may be lost.
-_BEATS = 3
+#: A notice may be lost: in so many turns the registry is read once.
+_LISTED_EVERY: Final = BEATS
 #: How long slots may take to be released at the very end, in seconds; then their leases lapse.
 _LEAVE_S = 2.0
 
@@ -39,22 +38,17 @@ class SlotHandlers:
 
 
 class Membership:
-    """Keeps one worker's entry and leases; `run` is its loop."""
+    """Keeps one worker's leases; `run` is its loop."""
 
     def __init__(
-        self,
-        control: KeyValue,
-        settings: Settings,
-        worker: WorkerId,
-        describe: Callable[[], dict[str, object]],
-        handlers: SlotHandlers,
+        self, control: KeyValue, settings: Settings, worker: WorkerId, handlers: SlotHandlers
     ) -> None:
         self._control = control
         self._settings = settings
         self._worker = worker
-        self._describe = describe
         self._handlers = handlers
         self._agents: dict[AgentName, AgentSpec] = {}
+        self._roster = Roster()
         #: Slots whose lane is open here, with the revision of their lease.
         self._own: dict[tuple[AgentName, int], int] = {}
         #: Slots that are given up once what runs there has ended.
@@ -62,90 +56,80 @@ class Membership:
         #: One look at the leases at a time: what one has opened, another must not close half-way.
         self._turn = asyncio.Lock()
         self._retired = False
-        self._entry = 0
+        self._stale = True
+        self._lapsed = False
         self._wake = asyncio.Event()
         self._watches: list[Watch] = []
 
     async def join(self, agents: Sequence[AgentSpec]) -> None:
-        """Enter the registry and take a share of the slots of `agents`."""
+        """Take a share of the slots of `agents`; our entry in the registry stands."""
         for agent in agents:
             self._agents[agent.name] = agent
         if not self._watches:
-            # Nobody but us writes our own entry: waking for it would never end.
-            own = f"{WORKERS}.{self._worker}"
             for prefix in (WORKERS, LEASES):
-                self._watches.append(
-                    self._control.watch(prefix, lambda entry: self._changed(entry, own))
-                )
+                self._watches.append(self._control.watch(prefix, self._heard))
         async with self._turn:
-            await self._beat()
+            await self._list()
             await self._share()
 
-    def _changed(self, entry: KeyValueEntry, own: str) -> None:
-        if entry.key != own:
+    def _heard(self, entry: KeyValueEntry) -> None:
+        if self._roster.take(entry):
             self._wake.set()
 
+    def doubt(self) -> None:
+        """Notices may have been lost: read the registry again."""
+        self._stale = True
+        self._wake.set()
+
+    def lapsed(self) -> None:
+        """Our entry had lapsed: others may own our slots."""
+        self._lapsed = True
+        self.doubt()
+
     async def run(self) -> None:
-        """Give signs of life and keep to the fair share, until cancelled."""
-        pause_s = self._settings.lease_s / _BEATS
-        loop = asyncio.get_running_loop()
-        beat_at = loop.time() + pause_s
+        """Keep to the fair share, until cancelled."""
+        pause_s = self._settings.lease_s / BEATS
+        turns = 0
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(beat_at):
+                    async with asyncio.timeout(pause_s):
                         await self._wake.wait()
-                # By the clock: however often others wake us, our own entry must not lapse.
-                if loop.time() >= beat_at:
-                    beat_at = loop.time() + pause_s
-                    await self._quietly(self._beat)
+                if not self._wake.is_set():
+                    turns += 1
+                    self._stale = self._stale or turns % _LISTED_EVERY == 0
                 self._wake.clear()
-                await self._quietly(self._share)
+                # Without the server it is done at the next turn.
+                with contextlib.suppress(NalarError):
+                    async with self._turn:
+                        await self._keep_up()
         finally:
             for task in self._leaving.values():
                 task.cancel()
 
-    async def _quietly(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Do `act`; without the server it is done at the next turn."""
-        try:
-            async with self._turn:
-                await act()
-        except NalarError:
-            self._wake.clear()
+    async def _keep_up(self) -> None:
+        if self._lapsed:
+            self._lapsed = False
+            for agent, slot in list(self._own):
+                await self._lose(agent, slot)
+        if self._stale:
+            await self._list()
+        await self._share()
 
-    async def _beat(self) -> None:
-        """Renew our entry. If it lapsed, others may own our slots: lose them all first."""
-        key = f"{WORKERS}.{self._worker}"
-        value = orjson.dumps(self._describe())
-        ttl_s = self._settings.lease_s
-        try:
-            self._entry = await self._control.put(key, value, expected=self._entry, ttl_s=ttl_s)
-        except Conflict:
-            stands = await self._control.get(key)
-            if stands is None:
-                for agent, slot in list(self._own):
-                    await self._lose(agent, slot)
-            # Nobody else writes it: an entry that stands is ours, its answer was lost.
-            revision = stands.revision if stands is not None else 0
-            self._entry = await self._control.put(key, value, expected=revision, ttl_s=ttl_s)
+    async def _list(self) -> None:
+        since = self._roster.newest
+        for prefix in (WORKERS, LEASES):
+            self._roster.put_right(prefix, await self._control.scan(prefix), since=since)
+        self._stale = False
 
     async def _share(self) -> None:
-        stateful = [agent for agent in self._agents.values() if agent.stateful]
-        if not stateful:
-            return
-        for agent in stateful:
-            # Before the entries: who is found to own a slot has entered the registry already.
-            leases = await self._leases(agent.name)
-            alive = {
-                entry.key.partition(".")[2]: orjson.loads(entry.value)
-                for entry in await self._control.scan(WORKERS)
-                if entry.value
-            }
-            peers = [name for name, told in alive.items() if agent.name in told["agents"]]
-            await self._share_one(agent.name, leases, peers)
+        for agent in list(self._agents.values()):
+            if agent.stateful:
+                leases, peers = self._roster.leases(agent.name), self._roster.peers(agent.name)
+                await self._share_one(agent.name, leases, peers)
 
     async def _share_one(
-        self, agent: AgentName, leases: dict[int, tuple[int, str]], peers: Sequence[str]
+        self, agent: AgentName, leases: dict[int, tuple[int, WorkerId]], peers: Sequence[str]
     ) -> None:
         for slot in [slot for name, slot in self._own if name == agent]:
             if slot not in leases or leases[slot][1] != self._worker:
@@ -174,21 +158,13 @@ class Membership:
     def _is_free(self, agent: AgentName, slot: int) -> bool:
         return (agent, slot) not in self._own and (agent, slot) not in self._leaving
 
-    async def _leases(self, agent: AgentName) -> dict[int, tuple[int, str]]:
-        """Return slot -> (revision, owner) of the agent's leases."""
-        prefix = f"{LEASES}.{agent}"
-        return {
-            int(entry.key.rpartition(".")[2]): (entry.revision, entry.value.decode())
-            for entry in await self._control.scan(prefix)
-            if entry.value
-        }
-
     async def _claim(self, agent: AgentName, slot: int, revision: int) -> None:
         key = f"{LEASES}.{agent}.{slot}"
         try:
             stands = await self._control.put(key, self._worker.encode(), expected=revision)
         except Conflict:
-            # Another worker was quicker; its lease will wake us if that matters.
+            # Another worker was quicker: its notice wakes us, and should that be lost, a listing.
+            self._stale = True
             return
         await self._gain(agent, slot, stands)
 
@@ -213,7 +189,7 @@ class Membership:
             await self._control.delete(f"{LEASES}.{agent}.{slot}", expected=revision)
         except NalarError:
             # Another has it, or nobody knows: the next turn looks at what stands.
-            self._wake.set()
+            self.doubt()
 
     async def _lose(self, agent: AgentName, slot: int) -> None:
         if self._own.pop((agent, slot), None) is not None:
@@ -237,7 +213,3 @@ class Membership:
         await self.give_up()
         if self._leaving:
             await asyncio.wait(list(self._leaving.values()), timeout=_LEAVE_S)
-        if self._entry:
-            # Without the server it goes by itself, a lease later.
-            with contextlib.suppress(NalarError):
-                await self._control.delete(f"{WORKERS}.{self._worker}")

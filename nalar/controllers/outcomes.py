@@ -18,6 +18,12 @@ def not_started(invocation: Invocation, now_s: float) -> Outcome:
     return Outcome("expired", error=ErrorInfo("expired", "Expired", message, path=invocation.path))
 
 
+def cancelled(invocation: Invocation) -> Outcome:
+    """Return the outcome of a call that was cancelled, alone or with what it belongs to."""
+    info = ErrorInfo("cancelled", "Cancelled", "the call was cancelled", path=invocation.path)
+    return Outcome("cancelled", error=info)
+
+
 def crashed(invocation: Invocation, deaths: int) -> Outcome:
     """Return the outcome of a call that is not started again: its workers died of it."""
     times = "once or more" if deaths == 1 else f"{deaths} times or more"

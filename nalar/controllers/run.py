@@ -7,6 +7,7 @@ only then say so. What may fail half-way is answered in ARCHITECTURE.md, arrow b
 import asyncio
 import contextlib
 import copy
+import os
 import random
 
 import orjson
@@ -19,26 +20,26 @@ from nalar.calls import Calls
 from nalar.clock import Clock
 from nalar.context import Call
 from nalar.controllers.dead import bury
+from nalar.controllers.emitting import Emitter
 from nalar.controllers.held import Held
 from nalar.controllers.outcomes import crashed, expired
 from nalar.controllers.recording import record_of
 from nalar.controllers.retries import Retries
 from nalar.controllers.settle import Settled, Settlement, Settler
 from nalar.controllers.starts import Condemned, CountedStarts
-from nalar.errors import (
-    ArgumentError,
-    InvalidResult,
-    MalformedMessage,
-    ValueTooLarge,
-)
-from nalar.ids import FutureId
+from nalar.controllers.stuck import StuckCode
+from nalar.errors import ArgumentError, InvalidResult, MalformedMessage, ValueTooLarge
+from nalar.ids import FutureId, new_name
 from nalar.lineage import Lineage
 from nalar.messages import Payload
+from nalar.order import Order
 from nalar.results import Results
 from nalar.settings import Settings
 from nalar.statestore.managed import ManagedFields
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Session, Sessions
+from nalar.stopping import StopFlag
+from nalar.waits import RunningWaits
 
 
 class Runner:
@@ -67,9 +68,11 @@ class Runner:
         self._settler = Settler(backend, sessions, settings, chance)
         self._retries = Retries(backend, settings, clock, chance)
         self._starts = CountedStarts(backend.control, settings, clock)
+        self.stuck = StuckCode(settings)
 
     def close(self) -> None:
         """Let the executor's threads go."""
+        self.stuck.close()
         self._executor.close()
 
     async def run(self, held: Held) -> None:
@@ -207,7 +210,12 @@ class Runner:
         future = invocation.ref.future
         recorded = await self._recorded(held)
         lineage = Lineage(future, recorded, failed_upto=held.failed_upto)
-        family = self._calls.open_family(future, lineage)
+        flag = held.stop_flag = self.stuck.flag(invocation)
+        order = Order(self._backend.ledger, self._results, invocation.ref)
+        family = self._calls.open_family(future, lineage, flag, order)
+        waits = RunningWaits(
+            self._backend, self._settings, self._clock, family, invocation, self._executor.threads
+        )
         try:
             arguments = await self._text(invocation.arguments)
             resolved = {
@@ -215,24 +223,26 @@ class Runner:
                 for ref, record in held.resolved.items()
                 if record.result is not None
             }
+            _go_on(held)
+            call = self._call(held, flag, order, waits)
             outcome = await self._executor.run(
                 held.spec,
                 lambda: self._instance(held.agent, fields),
                 arguments,
                 resolved,
-                self._call(held),
+                call,
                 timeout_s=held.timeout_s,
             )
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # Abandoned: whatever the code answers to that is not the call's result.
-                raise asyncio.CancelledError
+            _go_on(held)
+            if call.emitter is not None:  # Who reads of a failure has read what came before it.
+                await call.emitter.drain()
             if outcome.error is None and (odd := family.unclaimed()) is not None:
                 outcome = failed(odd, invocation.path)
             held.orphans = len(family.orphans)
             # A crash after our commit must not leave a child that was never published.
             await family.stored()
         finally:
+            waits.close()
             self._calls.close_family(future)
         assert held.slot is not None, "a call that runs has a slot"
         held.slot.finish()
@@ -275,7 +285,7 @@ class Runner:
         assert payload.blob is not None, "a payload has a text or a blob"
         return await self._backend.blobs.get(payload.blob)
 
-    def _call(self, held: Held) -> Call:
+    def _call(self, held: Held, flag: StopFlag, order: Order, waits: RunningWaits) -> Call:
         invocation, slot = held.invocation, held.slot
         assert slot is not None, "a call that runs has a slot"
         writes = invocation.ref.effect == "s"
@@ -294,7 +304,17 @@ class Runner:
             traceparent=invocation.traceparent,
             runtime=self._calls.runtime,
             slot=slot,
+            stop=flag,
+            order=order,
+            emitter=self._emitter(held) if held.spec.is_generator else None,
+            waits=waits,
         )
+
+    def _emitter(self, held: Held) -> Emitter:
+        ref, attempt = held.invocation.ref, held.invocation.attempt
+        epoch = new_name(f"{attempt}-", os.urandom(6))
+        dump = held.spec.signature.dump_result
+        return Emitter(self._backend.chunks, ref, epoch, dump, self._backend.inline_max_bytes)
 
     def _within_limits(self, held: Held, outcome: Outcome) -> Outcome:
         """Refuse a result that is too large, or that comes after the deadline."""
@@ -329,6 +349,16 @@ class Runner:
         elif settlement.how is Settled.DONE:
             self._results.read_soon(record.ref)
         return settlement
+
+
+def _go_on(held: Held) -> None:
+    """Raise CancelledError for a call that is stopped, or that this worker abandons.
+
+    Whatever its code answers to that is not the call's result.
+    """
+    task = asyncio.current_task()
+    if held.stopping is not None or (task is not None and task.cancelling()):
+        raise asyncio.CancelledError
 
 
 def _change(outcome: Outcome, fields: ManagedFields, path: str) -> tuple[Outcome, bytes | None]:

@@ -9,13 +9,10 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, assert_never
 
-import orjson
-
-from nalar.agents.describe import describe_agent
 from nalar.agents.executor import Outcome
 from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
@@ -23,10 +20,13 @@ from nalar.bus.port import Delivery, Inbox
 from nalar.bus.subjects import SHARED_LANES, slot_lane
 from nalar.calls import Calls
 from nalar.clock import Clock
+from nalar.controllers.cancel_watch import CancelWatch
+from nalar.controllers.directive_watch import DirectiveWatch
 from nalar.controllers.held import ExecutionSlot, Held, Postponed
 from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
 from nalar.controllers.local_events import (
+    Directed,
     DrainBegan,
     Effect,
     Ended,
@@ -38,14 +38,22 @@ from nalar.controllers.local_events import (
     Left,
     Resume,
     Start,
+    Stop,
+    StopRequested,
     Ticked,
 )
 from nalar.controllers.local_state import LocalState
 from nalar.controllers.membership import Membership, SlotHandlers
-from nalar.controllers.outcomes import dependency_failed, not_started
+from nalar.controllers.obedience import Obedience
+from nalar.controllers.outcomes import dependency_failed
+from nalar.controllers.pulse import Pulse
+from nalar.controllers.registering import register
 from nalar.controllers.run import Runner
-from nalar.errors import NalarError, UsageError
+from nalar.controllers.stops import Stops
+from nalar.directives import Drain, Kill
+from nalar.errors import NalarError
 from nalar.ids import AgentName, WorkerId
+from nalar.notices import Notices, concerns
 from nalar.results import Results
 from nalar.settings import Settings
 from nalar.statestore.sessions import Sessions
@@ -60,10 +68,6 @@ _TICK_S = 1.0
 _SETTLING_MAX = 1024
 #: How long cancelled calls may take to clean up, in seconds.
 _CANCEL_S = 2.0
-#: Signs of life in one lease of a message: two may be lost.
-_BEATS = 3
-#: Where the registry keeps what is served, in the control bucket.
-AGENTS = "agent"
 
 
 class Worker:
@@ -87,20 +91,35 @@ class Worker:
         self._credits = Credits(settings.concurrency + window)
         self._sessions = Sessions(backend, settings)
         self._runner = Runner(name, backend, calls, results, self._sessions, settings, clock)
+        notices = Notices()
+        self._stops = Stops(backend, calls, self._runner, notices, clock, self._spawn)
+        self._cancel_watch = CancelWatch(backend, notices, clock, self._cancelled)
         self._intake = Intake(
-            backend, results, self._sessions, settings, clock,
+            backend, results, self._sessions, settings, clock, notices,
             self._feed, self._finish_soon, self._spawn,
         )  # fmt: skip
         self._held = self._intake.held
         self._inboxes: dict[str, Inbox] = {}
+        self._obedience = Obedience(
+            name, backend, clock, self._intake, self._sessions, self._credits, self._feed,
+            self._spawn,
+        )  # fmt: skip
+        self._directives = DirectiveWatch(backend, self._obedience.obey)
         #: In the order of their start, which is the order in which a drain gives them back.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._ended = asyncio.Event()
         self._finished = 0
         self._membership = Membership(
-            backend.control, settings, name, self.describe,
+            backend.control, settings, name,
             SlotHandlers(self._slot_gained, self._slot_released, self._slot_lost),
         )  # fmt: skip
+        self._pulse = Pulse(
+            backend, settings, name, self.describe,
+            self._holds, self._taken_for_dead,
+        )  # fmt: skip
+        #: How often others took this worker for dead.
+        self._lapses = 0
+        backend.on_reconnect(self._membership.doubt)
 
     # Life.
 
@@ -112,36 +131,34 @@ class Worker:
         """
         for agent in agents:
             agent.check()
+        await self._cancel_watch.begin()
+        await self._directives.begin()
         for agent in agents:
             self._intake.agents[agent.name] = agent
             slots = self._settings.slots if agent.stateful else 0
             await self._backend.queue.ensure(agent.name, slots=slots)
-            await self._register(agent, slots)
+            await register(self._backend.control, agent, slots)
             for rank, lane in enumerate(reversed(SHARED_LANES)):
                 await self._open(agent.name, lane, rank)
+        await self._pulse.begin()
         await self._membership.join(agents)
-
-    async def _register(self, agent: AgentSpec, slots: int) -> None:
-        key = f"{AGENTS}.{agent.name}"
-        entry = await self._backend.control.get(key)
-        known: dict[str, Any] = (
-            orjson.loads(entry.value) if entry is not None and entry.value else {}
-        )
-        before: int = known.get("slots", slots)
-        if slots and before and before != slots:
-            raise UsageError(
-                f"the sessions of {agent.name} are spread over {before} slots, and this worker "
-                f"would look for them in {slots}: set slots to {before} (NALAR_SET_SLOTS={before})"
-            )
-        description = describe_agent(agent) | {"slots": slots}
-        await self._backend.control.put(key, orjson.dumps(description))
 
     async def run(self) -> None:
         """Keep leases and deadlines, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._membership.run())
-            tasks.create_task(self._extend_leases())
+            tasks.create_task(self._pulse.run())
             tasks.create_task(self._watch_deadlines())
+            tasks.create_task(self._cancel_watch.run())
+            tasks.create_task(self._directives.run())
+
+    def on_stuck(self, notify: Callable[[], None]) -> None:
+        """Have `notify` called when code does not end that was told to: a new process helps."""
+        self._runner.stuck.on_stuck(notify)
+
+    def on_end(self, notify: Callable[[Drain | Kill], None]) -> None:
+        """Have `notify` called when a directive says that this worker is to end."""
+        self._obedience.on_end.append(notify)
 
     async def drain(self, grace_s: float) -> int:
         """Give back what has not started, let what runs finish within `grace_s`, and leave.
@@ -155,7 +172,8 @@ class Worker:
         await self._membership.give_up()
         try:
             async with asyncio.timeout(grace_s):
-                await self._until(lambda: not self._held)
+                # Nobody waits for code that will not end.
+                await self._until(lambda: all(held.stuck for held in self._held.values()))
         except TimeoutError:
             log.warning("%s: %d calls did not end in %s s", self.name, len(self._held), grace_s)
         abandoned = len(self._held)
@@ -167,6 +185,7 @@ class Worker:
         for session in self._sessions.all():
             await self._sessions.save(session, self._clock.now_s())
         await self._membership.leave()
+        await self._pulse.end()
         self._runner.close()
         return abandoned
 
@@ -179,8 +198,22 @@ class Worker:
             "agents": sorted(self._intake.agents),
             "concurrency": self._settings.concurrency,
             "finished": self._finished,
+            "lapses": self._lapses,
             **self._state.counts(),
         }
+
+    def _holds(self) -> Iterable[tuple[Delivery, bool]]:
+        return ((held.delivery, held.slot is not None) for held in self._held.values())
+
+    def _taken_for_dead(self) -> None:
+        """Our entry in the registry had expired: we were frozen, or cut off from the server."""
+        self._lapses += 1
+        log.warning(
+            "%s: others took this worker for dead, for it gave no sign of life for over %g s: its "
+            "slots are theirs, and what its running calls did to their sessions will be refused",
+            self.name, self._settings.lease_s,
+        )  # fmt: skip
+        self._membership.lapsed()
 
     # Lanes.
 
@@ -192,6 +225,7 @@ class Worker:
             agent, lane, partial(self._deliver, name), partial(self._lapsed, name)
         )
         self._credits.open(name, rank, private=private)
+        self._credits.mute(name, muted=agent in self._obedience.paused)
         self._ask()
 
     async def _close(self, name: str) -> None:
@@ -250,7 +284,7 @@ class Worker:
     def _feed(self, event: Event) -> None:
         for effect in self._state.handle(event):
             self._enact(effect)
-        if isinstance(event, Left):
+        if isinstance(event, Left | Directed):
             # A slot is free, and nothing of ours may come to an end before more is asked for.
             self._ask()
             self._ended.set()
@@ -260,14 +294,19 @@ class Worker:
         match effect:
             case Start():
                 held.slot = ExecutionSlot(effect.key, self._feed)
-                self._spawn(self._conclude(held, partial(self._runner.run, held)))
+                held.task = self._spawn(self._conclude(held, partial(self._runner.run, held)))
             case Resume():
                 assert held.slot is not None, "a call that comes back has run before"
                 held.slot.resumed()
             case Fail(_, cause):
                 self._finish_soon(held, dependency_failed(held.invocation, held.resolved[cause]))
             case Expire():
-                self._finish_soon(held, not_started(held.invocation, self._clock.now_s()))
+                self._finish_soon(held, self._stops.outcome(held, "expired"))
+            case Stop(_, why):
+                if held.slot is None:
+                    self._finish_soon(held, self._stops.outcome(held, why))
+                else:
+                    self._stops.stop(held, why)
             case HandBack():
                 held.delivery.hand_back()
                 self._forget(held)
@@ -276,7 +315,13 @@ class Worker:
 
     def _finish_soon(self, held: Held, outcome: Outcome) -> None:
         """Commit an outcome that needs no running."""
-        self._spawn(self._conclude(held, partial(self._runner.commit, held, outcome)))
+        self._spawn(self._conclude(held, partial(self._stops.commit, held, outcome)))
+
+    def _cancelled(self, token: str) -> None:
+        """A notice has come: end the calls here that it covers."""
+        keys = [k for k, held in self._held.items() if concerns(token, held.invocation.ref)]
+        for key in keys:
+            self._feed(StopRequested(key, "cancelled"))
 
     async def _conclude(self, held: Held, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work`, then acknowledge the call; give it back when a record may be missing."""
@@ -288,8 +333,10 @@ class Worker:
             log.warning("%s is handed back: %s", held.invocation.target, error)
             held.delivery.hand_back(_HAND_BACK_S)
         except BaseException:
-            held.delivery.hand_back(_HAND_BACK_S)
-            raise
+            if held.stopping is None:
+                held.delivery.hand_back(_HAND_BACK_S)
+                raise
+            await self._stops.over(held)
         else:
             held.delivery.ack()
             self._finished += 1
@@ -320,13 +367,6 @@ class Worker:
             await self._ended.wait()
 
     # What time brings.
-
-    async def _extend_leases(self) -> None:
-        """Tell the queue that what is held here is alive, until cancelled."""
-        while True:
-            await asyncio.sleep(self._settings.lease_s / _BEATS)
-            for held in list(self._held.values()):
-                held.delivery.extend()
 
     async def _watch_deadlines(self) -> None:
         """Let time pass for calls that have not started; write snapshots behind."""

@@ -10,16 +10,29 @@ from nalar.bus import subjects, topology
 from nalar.bus.codec import HEADERS_MAX_BYTES
 from nalar.bus.jetstream import JetStreamQueue
 from nalar.bus.link import Link
+from nalar.bus.pull import EXTEND
 from nalar.bus.together import together
 from nalar.errors import NalarError
 from nalar.ids import AgentName
 from nalar.settings import Settings
 from nalar.statestore.blobs_jetstream import JetStreamBlobs
+from nalar.statestore.chunks_jetstream import JetStreamChunks
 from nalar.statestore.kv_jetstream import JetStreamKeyValue
 from nalar.statestore.ledger_jetstream import JetStreamLedger
 
-#: Copies of every stream on a cluster that is large enough.
-REPLICAS = 3
+
+class JetStreamLifeline:
+    """`nalar.backend.Lifeline` on JetStream: a link of its own."""
+
+    def __init__(self, link: Link, settings: Settings) -> None:
+        self._link = link
+        self.control = JetStreamKeyValue(link, subjects.CONTROL_BUCKET, settings)
+
+    def extend(self, lease: bytes) -> None:
+        self._link.signal(lease, EXTEND)
+
+    async def close(self) -> None:
+        await self._link.close()
 
 
 class JetStreamBackend:
@@ -32,8 +45,16 @@ class JetStreamBackend:
         self.snapshots = JetStreamKeyValue(link, subjects.LEDGER_BUCKET, settings)
         self.control = JetStreamKeyValue(link, subjects.CONTROL_BUCKET, settings)
         self.blobs = JetStreamBlobs(link, settings)
+        self.chunks = JetStreamChunks(link, settings)
         self.inline_max_bytes = link.max_payload - HEADERS_MAX_BYTES
+        #: How many copies streams are made with.
         self._replicas = replicas
+        self._settings = settings
+
+    async def lifeline(self) -> JetStreamLifeline:
+        link = Link(self._settings, aside=True)
+        await link.open()
+        return JetStreamLifeline(link, self._settings)
 
     def on_reconnect(self, notify: Callable[[], None]) -> None:
         self.link.on_reconnect(notify)
@@ -46,6 +67,7 @@ class JetStreamBackend:
             subjects.bucket_stream(subjects.LEDGER_BUCKET): "results and session state",
             subjects.bucket_stream(subjects.CONTROL_BUCKET): "leases and registry",
             subjects.BLOB_STREAM: "large values",
+            subjects.CHUNK_STREAM: "what calls yield before they end",
         } | {subjects.queue_stream(agent): f"calls of {agent}" for agent in agents}
         return await together(self._store(name, holds) for name, holds in streams.items())
 
@@ -60,7 +82,16 @@ class JetStreamBackend:
             return Store(name, holds, error=str(info["error"].get("description", info["error"])))
         peers: list[dict[str, Any]] = info.get("cluster", {}).get("replicas", [])
         late = tuple(str(peer["name"]) for peer in peers if not peer.get("current"))
-        return Store(name, holds, int(info["state"]["messages"]), late)
+        copies = int(info["config"]["num_replicas"])
+        fewer = topology.fewer_copies(name, copies, self._replicas)
+        return Store(
+            name,
+            holds,
+            int(info["state"]["messages"]),
+            copies=copies,
+            late=late,
+            exposed=fewer if copies < self._replicas and "cluster" in info else "",
+        )
 
     async def close(self) -> None:
         await self.queue.close()
@@ -75,8 +106,13 @@ async def open_jetstream(settings: Settings) -> JetStreamBackend:
     link = Link(settings)
     await link.open()
     try:
-        replicas = replicas_of(link.server)
-        makers = (topology.ledger_stream, topology.control_stream, topology.blob_stream)
+        replicas = replicas_of(link.server, settings)
+        makers = (
+            topology.ledger_stream,
+            topology.control_stream,
+            topology.blob_stream,
+            topology.chunk_stream,
+        )
         await together(topology.ensure_stream(link, make(replicas)) for make in makers)
     except BaseException:
         await link.close()
@@ -84,8 +120,10 @@ async def open_jetstream(settings: Settings) -> JetStreamBackend:
     return JetStreamBackend(link, settings, replicas=replicas)
 
 
-def replicas_of(server: dict[str, object]) -> int:
-    """Return how many copies streams get: three in a cluster that shows at least three nodes."""
-    nodes = server.get("connect_urls")
-    large = isinstance(nodes, list) and len(nodes) >= REPLICAS  # pyright: ignore[reportUnknownArgumentType] -- JSON
-    return REPLICAS if server.get("cluster") and large else 1
+def replicas_of(server: dict[str, object], settings: Settings) -> int:
+    """Return how many copies streams are made with: one on a server that stands alone.
+
+    Not by how many servers are up: a process that starts while one is down would make streams
+    with one copy for good.
+    """
+    return settings.replicas if server.get("cluster") else 1

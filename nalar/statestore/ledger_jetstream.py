@@ -141,16 +141,19 @@ class JetStreamLedger:
         self, agent: AgentName, session: SessionId, *, after: int
     ) -> tuple[list[LedgerEntry], int]:
         """The leader says where the log ends; entries come from any replica that is as far."""
-        fence = subjects.session_fence(agent, session)
-        newest = await self._reader.last(fence)
+        messages = await self._scan_all(subjects.session_fence(agent, session), after)
+        return _entries(messages), _end(messages, after)
+
+    async def _scan_all(self, subject: str, after: int) -> list[StoredMessage]:
+        newest = await self._reader.last(subject)
         if newest is None or newest.sequence <= after:
-            return [], after
+            return []
         for _ in range(LAG_READS_MAX):
-            messages = await self._reader.scan(fence, after=after)
-            if messages and messages[-1].sequence >= newest.sequence:
-                return _entries(messages), messages[-1].sequence
+            messages = await self._reader.scan(subject, after=after)
+            if _end(messages, after) >= newest.sequence:
+                return messages
             await asyncio.sleep(LAG_PAUSE_S)
-        raise Unavailable(f"{agent}/{session}: no replica has revision {newest.sequence} yet")
+        raise Unavailable(f"{subject}: no replica has revision {newest.sequence} yet")
 
     async def revision_before(self, age_s: float) -> int:
         newest = await self._reader.newest()  # First: what is stored meanwhile is not old.
@@ -168,13 +171,22 @@ class JetStreamLedger:
         keys = await self._reader.subjects(subjects.agent_records(agent))
         return sorted({subjects.record_ref(key).session for key in keys})
 
-    async def find(self, pattern: str) -> list[LedgerEntry]:
-        return _entries(await self._reader.scan(subjects.pattern_subject(pattern)))
+    async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
+        subject = subjects.pattern_subject(pattern)
+        messages = await self._reader.scan(subject, after=after)
+        if self._replicated and _end(messages, after) < upto:
+            messages = await self._scan_all(subject, after)
+        return _entries(messages)
 
     async def find_root(self, root: RootId) -> LedgerEntry | None:
         subject = subjects.pattern_subject(subjects.root_pattern(root))
         message = await self._reader.last(subject)
         return None if message is None else _entries([message])[0]
+
+
+def _end(messages: Sequence[StoredMessage], after: int) -> int:
+    """Return the newest sequence of what stands above `after`."""
+    return messages[-1].sequence if messages else after
 
 
 def _entry(ref: Ref, message: StoredMessage) -> LedgerEntry:

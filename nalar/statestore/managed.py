@@ -42,7 +42,13 @@ def _bound(name: str, annotation: object, state: dict[str, JSON]) -> Managed:
     try:
         keys = key_codec(arguments[0]) if is_dict else None
         return kind.bound(Binding(name, value_codec(arguments[-1]), state, keys))
-    except (NameError, RuntimeError, TypeError, ValueError) as error:  # As pydantic does.
+    except (
+        NameError,
+        RuntimeError,
+        TypeError,
+        UsageError,
+        ValueError,
+    ) as error:  # As pydantic does.
         raise UsageError(f"{name}: {annotation!r} cannot be kept as JSON: {error}") from error
 
 

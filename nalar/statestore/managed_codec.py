@@ -13,6 +13,7 @@ import orjson
 from nalar.errors import ArgumentError, UsageError
 from nalar.futures import Future
 from nalar.statestore.session import JSON, short
+from nalar.wire import WireType
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -35,11 +36,12 @@ _PLAIN = frozenset(("bool", "float", "int", "none", "nullable", "str"))
 class Codec:
     """Validates, dumps and loads values of one annotation; by the list, because that is faster."""
 
-    def __init__(self, adapter: "TypeAdapter[list[Any]]", annotation: object) -> None:
-        self._adapter = adapter
+    def __init__(self, wire: WireType, annotation: object) -> None:
+        wire.compile()
+        self._wire = wire
         #: The annotation, for messages.
         self.expected = _name_of(annotation)
-        kinds, frozen = _schema_kinds(adapter.core_schema)
+        kinds, frozen = _schema_kinds(wire.natural)
         #: Whether a value may change in place once it was handed out.
         self.mutable = not (frozen and kinds <= _IMMUTABLE)
         self._plain = kinds <= _PLAIN
@@ -51,7 +53,7 @@ class Codec:
     def accept(self, field: str, values: list[Any]) -> list[Any]:
         """Return `values` made valid; ArgumentError names the field and what it takes."""
         try:
-            valid = self._adapter.validate_python(values)
+            valid = self._wire.validate(values)
         except ValueError as error:
             self._refuse(field, values, error)
         dumped, back = self._round_trip(field, valid)
@@ -74,7 +76,7 @@ class Codec:
     def load(self, field: str, items: Sequence[JSON]) -> list[Any]:
         """Return fresh values from JSON; UsageError when the stored state is of another type."""
         try:
-            return self._adapter.validate_json(orjson.dumps(items))
+            return self._wire.load(orjson.dumps(items))
         except ValueError as error:
             raise UsageError(
                 f"{field}: the session's stored state does not fit {self.expected} (any more): "
@@ -104,9 +106,7 @@ class Codec:
 
     def _dump(self, field: str, values: list[Any]) -> tuple[list[JSON], bytes]:
         try:
-            dumped = self._adapter.dump_python(
-                values, mode="json", warnings="error", fallback=_refuse_unknown
-            )
+            dumped = self._wire.dump(values)
             text = orjson.dumps(dumped)
             if b"null" in text:  # How orjson writes NaN, so look closer.
                 _refuse_nan(dumped)
@@ -122,7 +122,7 @@ class Codec:
         try:
             if b'"$future"' in text:
                 _refuse_future(dumped)
-            back = self._adapter.validate_json(text)
+            back = self._wire.load(text)
         except (ValueError, TypeError) as error:
             self._refuse(field, values, error)
         if self._loose:
@@ -135,8 +135,7 @@ class Codec:
         if type(value) is not type(valid):
             return False
         try:
-            dumped = self._adapter.dump_python([value], mode="json", warnings="error")
-            return orjson.dumps(dumped[0]) == orjson.dumps(expected)
+            return orjson.dumps(self._wire.dump([value])[0]) == orjson.dumps(expected)
         except (ValueError, TypeError):
             return False
 
@@ -210,10 +209,12 @@ class KeyCodec:
 
 def value_codec(annotation: object) -> Codec:
     """Return the codec for values of `annotation`; compiled once, it costs a millisecond."""
+    # `str | bytes` equals `bytes | str`, and pydantic reads them differently: the text tells.
+    text = "" if isinstance(annotation, type) else repr(annotation)
     try:
-        return _value_codec(annotation)
+        return _value_codec(annotation, text)
     except TypeError:  # Annotated with what cannot be hashed.
-        return _value_codec.__wrapped__(annotation)
+        return _value_codec.__wrapped__(annotation, text)
 
 
 def key_codec(annotation: object) -> KeyCodec:
@@ -225,8 +226,8 @@ def key_codec(annotation: object) -> KeyCodec:
 
 
 @lru_cache(maxsize=CODECS_MAX)
-def _value_codec(annotation: object) -> Codec:
-    return Codec(_adapter(list[cast("Any", annotation)]), annotation)
+def _value_codec(annotation: object, _: str) -> Codec:
+    return Codec(WireType(list[cast("Any", annotation)], is_state=True), annotation)
 
 
 @lru_cache(maxsize=CODECS_MAX)
@@ -275,12 +276,6 @@ def _is_frozen(cls: object) -> bool:
 
 #: Parts of a schema that hold no schemas.
 _NOT_SCHEMAS = frozenset(("config", "metadata", "expected", "cls", "default", "ref"))
-
-
-def _refuse_unknown(value: object) -> NoReturn:
-    if isinstance(value, Future):
-        raise TypeError("a future is no state: await it and store its value")
-    raise TypeError(f"{type(value).__name__} is not data")
 
 
 def _refuse_nan(dumped: JSON) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 from nalar.backend import Store
@@ -20,6 +21,7 @@ from nalar.errors import CommitLost, CommitUnknown, Conflict, Unavailable
 from nalar.ids import AgentName, Ref, RootId, SessionId
 from nalar.messages import BlobRef
 from nalar.settings import Settings
+from nalar.statestore.memory_chunks import ChunkLog, MemoryChunks
 from nalar.statestore.port import KeyValueEntry, LedgerEntry
 
 #: The server's shortest time to live; shorter ones are rounded up.
@@ -67,6 +69,7 @@ class _Log:
     """The records of one bucket: by key, by session, and what expires when."""
 
     def __init__(self) -> None:
+        #: In the order of storing.
         self.entries: dict[str, LedgerEntry] = {}
         self.sessions: dict[str, list[LedgerEntry]] = {}
         self.watches: _Watches[LedgerEntry] = _Watches()
@@ -140,6 +143,7 @@ class MemoryBroker:
         self.control = _Bucket(watched=True)
         #: By name: the data, and when it was put last, by the loop's clock.
         self.blobs: dict[str, tuple[bytes, float]] = {}
+        self.chunks = ChunkLog()
         self._revision = 0
 
     def next_revision(self) -> int:
@@ -203,17 +207,18 @@ class MemoryLedger:
         refs = [entry.ref for log in self._log.sessions.values() for entry in log]
         return sorted({ref.session for ref in refs if ref.agent == agent})
 
-    async def find(self, pattern: str) -> list[LedgerEntry]:
+    async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
+        del upto  # Nothing lags here.
         self._log.expire()
         wanted = tuple(pattern.split("."))
-        return sorted(
-            (
-                entry
-                for key, entry in self._log.entries.items()
-                if subjects.matches(wanted, tuple(key.split(".")))
-            ),
-            key=lambda entry: entry.revision,
-        )
+        # They are in the order of storing; what is new stands at the end of many.
+        newest_first = reversed(self._log.entries.values())
+        found = [
+            entry
+            for entry in takewhile(lambda entry: entry.revision > after, newest_first)
+            if subjects.matches(wanted, tuple(str(entry.ref).split(".")))
+        ]
+        return found[::-1]
 
     async def find_root(self, root: RootId) -> LedgerEntry | None:
         found = await self.find(subjects.root_pattern(root))
@@ -325,6 +330,7 @@ class MemoryBackend:
     """`nalar.backend.Backend` in memory."""
 
     inline_max_bytes = PAYLOAD_MAX_BYTES - HEADERS_MAX_BYTES
+    lifeline = None
 
     def __init__(self, broker: MemoryBroker) -> None:
         self.broker = broker
@@ -333,6 +339,7 @@ class MemoryBackend:
         self.snapshots = MemoryKeyValue(broker, broker.snapshots)
         self.control = MemoryKeyValue(broker, broker.control)
         self.blobs = MemoryBlobs(broker)
+        self.chunks = MemoryChunks(broker.chunks)
 
     def on_reconnect(self, notify: Callable[[], None]) -> None:
         del notify  # This connection is never lost.
@@ -347,6 +354,7 @@ class MemoryBackend:
     async def close(self) -> None:
         self.queue.close()
         self.ledger.closed = self.snapshots.closed = self.control.closed = True
+        self.chunks.closed = True
 
 
 def open_memory(settings: Settings, broker: MemoryBroker | None = None) -> MemoryBackend:

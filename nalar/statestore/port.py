@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from nalar.chunks import Chunk
 from nalar.ids import AgentName, Ref, RootId, SessionId
 from nalar.messages import BlobRef
 
@@ -83,8 +84,12 @@ class Ledger(Protocol):
         """
         ...
 
-    async def find(self, pattern: str) -> list[LedgerEntry]:
-        """Return all stored records whose ref matches `pattern`, oldest first. Slow: a scan."""
+    async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
+        """Return stored records whose ref matches `pattern`, oldest first. Slow: a scan.
+
+        Those with a revision above `after`; surely all up to revision `upto`, which somebody has
+        seen stored.
+        """
         ...
 
     async def find_root(self, root: RootId) -> LedgerEntry | None:
@@ -170,5 +175,35 @@ class Blobs(Protocol):
         """Remove blobs that nothing refers to, unless they are put again meanwhile.
 
         Removes too what uploads left behind that never ended. For housekeeping.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEntry:
+    """One stored chunk and its place in the log."""
+
+    revision: int
+    chunk: Chunk
+
+
+class Chunks(Protocol):
+    """The log of what calls yield before they end. A preview: the record is what counts."""
+
+    def publish(self, chunk: Chunk) -> Awaitable[None]:
+        """Store `chunk`, at once and in the order of the calls; it may be stored twice.
+
+        Raises Unavailable, or ValueTooLarge for one that no message can hold.
+        """
+        ...
+
+    async def read(self, ref: Ref, *, after: int = 0) -> list[ChunkEntry]:
+        """Return the call's chunks with a revision above `after` that are still kept, in order."""
+        ...
+
+    def watch(self, ref: Ref, deliver: Callable[[ChunkEntry], None]) -> Watch:
+        """Call `deliver` for each chunk of the call that is stored from now on.
+
+        Deliveries may be lost, as with `Ledger.watch`.
         """
         ...

@@ -174,7 +174,33 @@ class CallsCounter(nalar.Agent, stateful=True):
         return len(self.seen)
 
 
-ALL = ["CallsCounter", *(f"calls_{name}" for name in (
+class CallsShelf(nalar.Agent, stateful=True):
+    """Keeps models with bytes in them, at every depth."""
+
+    boxes: nalar.ManagedList[Box]
+    named: nalar.ManagedDict[str, Shape]
+    last: nalar.ManagedValue[Shape]
+
+    @nalar.method()
+    async def put(self, shape: Shape) -> int:
+        self.boxes.extend(shape.boxes)
+        self.named[str(len(self.named))] = shape
+        self.last.set(shape)
+        return len(self.boxes)
+
+    @nalar.method()
+    async def repaint(self, blob: bytes) -> None:
+        """Change in place what was stored before."""
+        self.boxes[0].blob = blob
+        self.named["0"].boxes[0].blob = blob
+        self.last.value.boxes[0].blob = blob
+
+    @nalar.method(read_only=True)
+    async def look(self) -> tuple[list[Box], dict[str, Shape], Shape]:
+        return list(self.boxes), dict(self.named), self.last.value
+
+
+ALL = ["CallsCounter", "CallsShelf", *(f"calls_{name}" for name in (
     "add", "double", "total", "echo", "text", "fail", "exit", "lie", "gated", "deep", "deep_sync",
     "keyed", "diamond", "plain", "failing", "two_steps", "misusing", "above",
 ))]  # fmt: skip

@@ -90,6 +90,20 @@ async def test_of_many_commits_at_one_revision_exactly_one_wins(world: World) ->
         assert [entry.revision for entry in entries] == won == [at]
 
 
+async def test_records_are_found_above_a_revision_oldest_first(world: World) -> None:
+    client, agent = await world.connect(), new_agent()
+    refs = [make_ref(agent) for _ in range(5)]
+    stored = [await client.ledger.commit(ref, b"x", expected=0, ttl_s=TTL_S) for ref in refs]
+    pattern = f"call.r.{agent}.*.*.*.*"
+    reader = await world.connect()
+    for after, found in [(0, stored), (stored[2], stored[3:]), (stored[4], [])]:
+        entries = await reader.ledger.find(pattern, after=after, upto=stored[4])
+        assert [entry.revision for entry in entries] == found
+    # Others have stored something since: what matches is known all the same.
+    last = await client.ledger.commit(make_ref(new_agent()), b"x", expected=0, ttl_s=TTL_S)
+    assert await reader.ledger.find(pattern, after=stored[4], upto=last) == []
+
+
 async def test_commits_are_stored_in_the_order_of_the_calls(world: World) -> None:
     client, agent = await world.connect(), new_agent()
     refs = [make_ref(agent) for _ in range(100)]

@@ -11,10 +11,10 @@ import pytest
 
 import nalar
 from nalar.bus.codec import encode_invocation
+from nalar.call_policy import CallPolicy
 from nalar.errors import AgentError
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import BlobRef, Invocation, Payload
-from nalar.policy import Policy
 from tests.clusters import Cluster
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/protocol.schema.json").read_text("utf-8"))
@@ -48,7 +48,7 @@ FULL = dataclasses.replace(
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     resent=True,
     not_before=1e9 + 3.5,
-    policy=Policy(nalar.Retry(4, cap_s=2.5, non_retryable=(ValueError,)), 3.0, 0.5),
+    policy=CallPolicy(nalar.Retry(4, cap_s=2.5, non_retryable=(ValueError,)), 3.0, 0.5),
 )
 MANY = dataclasses.replace(PLAIN, dependencies=tuple(ref_of(f"f{n}") for n in range(500)))
 LARGE = dataclasses.replace(PLAIN, arguments=Payload(None, BlobRef("ab", 3, "ab")))

@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,7 +18,7 @@ from nalar.errors import (
     UsageError,
 )
 from tests.clusters import Cluster, until
-from tests.contract.served import GATES, RUNS, CallsCounter
+from tests.contract.served import GATES, RUNS, Box, CallsCounter, CallsShelf, Colour, Shape
 
 
 async def test_a_session_sees_every_call_once_and_in_its_callers_order(cluster: Cluster) -> None:
@@ -71,6 +73,26 @@ async def test_state_outlives_the_worker(cluster: Cluster) -> None:
     assert await session.push(5) == 6
 
 
+async def test_bytes_inside_models_are_state_as_any_other(cluster: Cluster) -> None:
+    await cluster.client()
+    session = CallsShelf.options(session="s")
+    first = await cluster.worker("CallsShelf", snapshot_every=2)
+    when = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+    shape = Shape(sides=3, boxes=[Box(when, b"\x00\xff\xfe", {Colour.RED})])
+    assert [await session.put(shape) for _ in range(3)] == [1, 2, 3]
+    await session.repaint(b"\xfb\xff\xbf")
+    painted = Shape(sides=3, boxes=[Box(when, b"\xfb\xff\xbf", {Colour.RED})])
+    expected = (
+        [*painted.boxes, *shape.boxes, *shape.boxes],
+        {"0": painted, "1": shape, "2": shape},
+        painted,
+    )
+    assert await session.look() == expected
+    await first.drain(1)
+    await cluster.worker("CallsShelf")
+    assert await session.look() == expected
+
+
 async def test_a_call_into_a_session_that_its_chain_holds_is_refused(cluster: Cluster) -> None:
     await cluster.worker("CallsCounter")
     await cluster.client()
@@ -95,6 +117,29 @@ async def test_a_cancelled_call_ends_as_cancelled_and_changes_nothing(cluster: C
     GATES["cancel"].set()
     assert await session.look() == []
     assert not future.cancel()
+
+
+async def test_a_call_cancelled_at_once_by_the_thread_that_made_it_ends_as_cancelled(
+    cluster: Cluster,
+) -> None:
+    RUNS.clear()
+    GATES["at once"] = asyncio.Event()
+    await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+
+    def call_and_cancel() -> tuple[nalar.Future[int], bool]:
+        future = session.push_when_open("at once", 1)
+        return future, future.cancel()
+
+    with ThreadPoolExecutor(1) as threads:
+        # The loop stands still, so that it has not heard of the call when that is cancelled.
+        future, cancelled = threads.submit(call_and_cancel).result()
+    assert cancelled
+    with pytest.raises(Cancelled):
+        await future
+    GATES["at once"].set()
+    assert await session.look() == []
 
 
 async def test_whoever_is_set_to_another_number_of_slots_takes_the_clusters(

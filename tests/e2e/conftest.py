@@ -18,7 +18,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nalar]:
     """A folder outside the repository with `flows.py` in it; no server."""
     folder = tmp_path_factory.mktemp("workshop")
     shutil.copy(HERE / "flows.py", folder)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("NATS_")}
+    # What this machine happens to be set to must not be what makes the commands work.
+    ours = ("NATS_", "NALAR_", "PYTHONUNBUFFERED")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ |= {
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "cli"))),
         "TMPDIR": str(folder),

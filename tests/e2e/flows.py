@@ -4,9 +4,11 @@
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import nalar
@@ -18,8 +20,7 @@ async def gate(name: str) -> None:
 
 
 def _log_and_wait(name: str) -> None:
-    with Path(f"entered-{name}").open("a") as log:
-        log.write(f"{os.getpid()}\n")
+    _enter(name)
     while not Path(f"open-{name}").exists():
         time.sleep(0.01)
 
@@ -46,6 +47,15 @@ async def hold(name: str) -> int:
 
 
 @nalar.tool
+async def tell(name: str, words: list[str]) -> AsyncIterator[str]:
+    """Say all words but the last, which is said when the gate opens."""
+    for word in words[:-1]:
+        yield word
+    await gate(name)
+    yield words[-1]
+
+
+@nalar.tool
 def shout(text: str) -> str:
     print("a tool that prints")  # noqa: T201 -- as users do
     return text.upper() + "!"
@@ -66,12 +76,53 @@ def poison(how: str) -> str:
     os._exit(3)
 
 
+@nalar.tool
+async def block(name: str) -> int:
+    """Block the event loop until the gate opens, as nobody should."""
+    _log_and_wait(name)
+    return os.getpid()
+
+
 @nalar.tool(retry=nalar.Retry(max_attempts=2, initial_s=0.1))
 def mends(text: str) -> str:
     """Fail until somebody has made a file called `mended`."""
     if not Path("mended").exists():
         raise ConnectionError(f"{text}: nobody is there")
     return text
+
+
+def _enter(name: str) -> None:
+    with Path(f"entered-{name}").open("a") as log:
+        log.write(f"{os.getpid()}\n")
+
+
+@nalar.tool
+def deaf(name: str) -> str:
+    """Never end, and never look whether to."""
+    _enter(name)
+    while True:
+        time.sleep(0.01)
+
+
+@nalar.tool
+async def clinging(name: str) -> str:
+    """Swallow whatever is to end it."""
+    _enter(name)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+@nalar.workflow
+def forgiving(name: str) -> str:
+    """Wait for a call, and do without it when it is cancelled."""
+    part = hold(name)
+    assert part.ref is not None
+    Path(f"child-{name}").write_text(part.ref.future)
+    try:
+        return str(part.result())
+    except nalar.Cancelled:
+        return f"without {name}"
 
 
 @nalar.workflow

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.e2e.commands import Nalar
+from tests.e2e.commands import Nalar, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,6 +52,28 @@ def test_submit_prints_a_run_that_another_process_can_wait_for(served: Nalar) ->
     assert served.json("result", run, "--no-wait") == result
     by_module = served("submit", "flows.py:doomed", "--json", '["it"]').stdout.strip()
     assert "doomed > burst" in served("result", by_module, code=1).stderr
+
+
+def test_what_a_call_yields_is_printed_as_it_comes(served: Nalar) -> None:
+    told = served.start(
+        "call", "tell", "--json", '["slow", ["one", "t\u00f4", "three"]]', "--stream"
+    )
+    until(lambda: told.out.read_text("utf-8").splitlines() == ['"one"', '"t\u00f4"'])
+    served.open("slow")
+    assert told.ends() == 0
+    assert told.out.read_text("utf-8").splitlines()[2:] == ['"three"']
+    run = served("submit", "flows.py:tell", "--json", '["slow", ["a", "b"]]').stdout.strip()
+    assert served("result", run, "--stream").stdout == '"a"\n"b"\n'
+    assert served.json("result", run) == ["a", "b"]
+    assert (
+        served("call", "flows.py:tell", "--json", '["slow", ["c"]]', "--stream").stdout == '"c"\n'
+    )
+
+
+def test_a_call_that_yields_nothing_has_nothing_to_stream(served: Nalar) -> None:
+    for target in ("shout", "flows.py:shout"):
+        said = served("call", target, "--json", '["hi"]', "--stream", code=2).stderr
+        assert "shout yields nothing" in said
 
 
 def test_a_mistake_inside_an_agent_is_a_failed_call_and_shows_the_place(served: Nalar) -> None:

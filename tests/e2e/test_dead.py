@@ -30,6 +30,19 @@ def test_a_call_that_kills_its_worker_ends_as_crashed_and_others_pass(
     assert served("call", "shout", "--json", '["still there"]').stdout == '"STILL THERE!"\n'
 
 
+def test_a_call_that_blocks_its_worker_for_ever_ends_as_crashed_and_others_pass(
+    served: Nalar,
+) -> None:
+    pool = served.start("worker", "flows.py", "--processes", 2, **SHORT, NALAR_SET_BLOCK_MAX_S="3")
+    pool.says("worker ready")
+    run = served("submit", "block", "--json", '["never"]').stdout.strip()
+    assert len(set(served.entered("never"))) == 1
+    assert served.json("call", "shout", "--json", '["hi"]') == "HI!"
+    pool.says(r"event loop has been blocked for \d s by _log_and_wait \(\S+flows.py:\d+\)")
+    done = served("result", run, "--timeout", 40, code=1)
+    assert "WorkerCrashed" in done.stderr
+
+
 @pytest.fixture
 def worker(served: Nalar) -> Started:
     started = served.start("worker", "flows.py")

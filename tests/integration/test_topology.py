@@ -133,10 +133,10 @@ async def test_without_rights_the_refusal_is_quoted(backend: JetStreamBackend) -
     await link.close()
 
 
-def test_a_cluster_of_three_keeps_three_copies() -> None:
-    assert replicas_of({"version": "2.15.1"}) == 1
-    assert replicas_of({"cluster": "c", "connect_urls": ["a", "b"]}) == 1
-    assert replicas_of({"cluster": "c", "connect_urls": ["a", "b", "c"]}) == 3
+def test_a_cluster_keeps_copies_however_many_servers_are_up() -> None:
+    settings = Settings(replicas=5)
+    assert replicas_of({"version": "2.15.1"}, settings) == 1
+    assert replicas_of({"cluster": "c", "connect_urls": ["a"]}, settings) == 5
 
 
 async def test_a_queue_that_is_full_is_no_message_that_waits_already(

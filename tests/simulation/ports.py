@@ -18,6 +18,7 @@ from nalar.messages import BlobRef, Invocation
 from nalar.statestore.memory import MemoryBackend, MemoryKeyValue, MemoryLedger
 from nalar.statestore.port import KeyValueEntry, LedgerEntry, Watch
 from tests.simulation.wire import Wire
+from tests.simulation.wire_chunks import WireChunks
 
 #: After this silence a lane's asker takes back what it asked for, in seconds.
 _SILENCE_S = 10.0
@@ -34,6 +35,7 @@ class WireDelivery:
         self.deliveries = inner.deliveries
         self.lane = inner.lane
         self.backlog = inner.backlog
+        self.lease = inner.lease
 
     def ack(self) -> None:
         self._say("ack", self._inner.ack)
@@ -253,8 +255,8 @@ class WireLedger:
     async def sessions(self, agent: AgentName) -> list[SessionId]:
         return await self._read("sessions", lambda: self._inner.sessions(agent))
 
-    async def find(self, pattern: str) -> list[LedgerEntry]:
-        return await self._read("find", lambda: self._inner.find(pattern))
+    async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
+        return await self._read("find", lambda: self._inner.find(pattern, after=after, upto=upto))
 
     async def revision_before(self, age_s: float) -> int:
         return await self._read("revision_before", lambda: self._inner.revision_before(age_s))
@@ -360,6 +362,8 @@ class WireBlobs:
 class WireBackend:
     """`nalar.backend.Backend` of one simulated process."""
 
+    lifeline = None
+
     def __init__(
         self,
         wire: Wire,
@@ -374,6 +378,7 @@ class WireBackend:
         self.snapshots = WireKeyValue(wire, inner.snapshots)
         self.control = WireKeyValue(wire, inner.control)
         self.blobs = WireBlobs(wire, inner)
+        self.chunks = WireChunks(wire, inner.chunks)
 
     def on_reconnect(self, notify: Callable[[], None]) -> None:
         self._wire.on_reconnect.append(notify)

@@ -5,8 +5,6 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import pytest
-
 import nalar
 from nalar.controllers.local_events import Arrived, Ended, LaneLost
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
@@ -249,7 +247,7 @@ def test_a_lost_announcement_is_made_up_for_however_many_older_calls_are_awaited
     in_world(story)
 
 
-# Known, and not mended yet: each says who must act.
+# Publishing and cancelling, and the order in which children are heard of.
 
 
 def test_a_call_whose_publish_was_not_answered_is_not_called_a_failure() -> None:
@@ -347,10 +345,6 @@ def test_the_call_behind_one_that_ran_out_of_time_unpublished_does_not_wait_for_
     in_world(story)
 
 
-# Known, and not mended yet.
-
-
-@pytest.mark.xfail(strict=True, reason="as_completed: what is heard first is not always older")
 def test_a_resumed_workflow_sees_its_children_end_in_the_order_it_has_acted_on() -> None:
     async def story(world: World) -> int:
         for _ in range(3):

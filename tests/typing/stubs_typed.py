@@ -74,6 +74,9 @@ async def calls_are_futures_of_the_result() -> None:
     assert_type(await Analyst.study("NVDA", ["a"]), Study)
     assert_type(Analyst.rank([]), Future[list[str]])
     assert_type(Analyst.pages(3), Future[list[str]])
+    async for page in Analyst.pages(3).stream(after=1):
+        assert_type(page, str)
+    Analyst.study("NVDA", ["a"]).stream()  # type: ignore[misc] -- one value
     assert_type(count(["a"], at_least=2), Future[int])
     assert_type(report(["a"]), Future[list[Study]])
     assert_type(Trainee.study("NVDA", []), Future[Study])
@@ -153,3 +156,24 @@ def an_argument_of_type_any_fits_and_the_result_is_known(anything: Any) -> None:
     assert_type(Analyst.study(anything, anything), Future[Study])
     assert_type(Analyst.study("NVDA", news=anything), Future[Study])
     assert_type(Analyst.study(anything, ["a"], depth=2), Future[Study])
+
+
+def read(path: str) -> bytes:
+    return path.encode()
+
+
+async def fetch(url: str, retries: int = 3) -> Study: ...
+
+
+async def waits_know_what_they_bring() -> None:
+    assert_type(nalar.sleep(5), Future[None])
+    assert_type(nalar.wait_for("go"), Future[Any])
+    assert_type(nalar.wait_for("go", Study, timeout_s=5), Future[Study])
+    assert_type(await nalar.wait_for("go", int), int)
+    assert_type(nalar.step(read, "path"), Future[bytes])
+    assert_type(nalar.step(fetch, "url", retries=1), Future[Study])
+    assert_type(await nalar.step(fetch, "url"), Study)
+    nalar.step(read, 5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    nalar.step(fetch, uri="x")  # pyright: ignore[reportCallIssue]
+    nalar.sleep("5")  # pyright: ignore[reportArgumentType]
+    assert_type(count([]).signal("go", 5), Future[None])

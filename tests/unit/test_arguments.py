@@ -12,6 +12,7 @@ from nalar_cli.arguments import (
     Arguments,
     InputError,
     Target,
+    given_value,
     parse_arguments,
     parse_module_target,
     parse_names,
@@ -120,3 +121,12 @@ def test_names_are_separated_by_commas() -> None:
     for nothing in ("", " , "):
         with pytest.raises(InputError, match="names none"):
             parse_names(nothing)
+
+
+def test_a_value_may_be_any_json_and_null_when_none_is_given() -> None:
+    assert given_value("") is None
+    assert given_value("true") is True
+    assert given_value('[{"a": 1}]') == [{"a": 1}]
+    for odd in ("yes", "{\n", "[1,\r\n", "{\u2028"):
+        with pytest.raises(InputError, match="--json is not JSON"):
+            given_value(odd)

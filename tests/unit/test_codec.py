@@ -16,10 +16,10 @@ from nalar.bus.codec import (
     encode_record,
 )
 from nalar.bus.subjects import LANE_NORMAL, invocation_subject
+from nalar.call_policy import CallPolicy, Retry
 from nalar.errors import InvalidToken, MalformedMessage
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import BlobRef, ErrorInfo, Invocation, Payload, Record
-from nalar.policy import Policy, Retry
 
 
 def ref_of(future: str = "future", effect: str = "s", session: str = "s1") -> Ref:
@@ -56,7 +56,7 @@ FULL = dataclasses.replace(
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     resent=True,
     not_before=1_764_000_003.5,
-    policy=Policy(Retry(4, 0.1, 3.0, 2.5, 0.5, ("ValueError", "Busy")), 3.5, 0.25),
+    policy=CallPolicy(Retry(4, 0.1, 3.0, 2.5, 0.5, ("ValueError", "Busy")), 3.5, 0.25),
 )
 MANY = dataclasses.replace(
     PLAIN, dependencies=(*(ref_of(f"f{n}") for n in range(5000)), ref_of("g", "r", "_"))

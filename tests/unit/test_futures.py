@@ -1,23 +1,19 @@
 """Futures: resolved from one thread, awaited or waited for anywhere."""
 
 import asyncio
+import copy
 import threading
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
 from nalar.errors import CallTimeout, FutureMisuse
-from nalar.futures import Future, as_completed, gather, wait
+from nalar.futures import Future
 
 
 def resolved(value: int, revision: int = 0) -> Future[int]:
     future: Future[int] = Future()
     future.resolve(value, revision=revision)
-    return future
-
-
-def failed(error: Exception) -> Future[int]:
-    future: Future[int] = Future()
-    future.fail(error)
     return future
 
 
@@ -89,44 +85,8 @@ async def test_a_cancelled_waiter_leaves_the_future_to_the_others() -> None:
     assert gone.cancelled()
 
 
-async def test_gather_keeps_the_order_and_fails_with_the_first_failure() -> None:
-    slow: Future[int] = Future()
-    both = gather(slow, resolved(2))
-    later(slow, 1)
-    assert await both == [1, 2]
-    assert await gather() == []
-    never: Future[int] = Future()
-    with pytest.raises(KeyError):
-        await gather(never, failed(KeyError("x")))
-
-
 async def test_asyncio_gather_works_too() -> None:
     assert await asyncio.gather(resolved(1), resolved(2)) == [1, 2]
-
-
-def test_as_completed_yields_what_has_ended_in_the_ledgers_order() -> None:
-    pending: Future[int] = Future()
-    futures = [pending, resolved(1, revision=30), resolved(2, revision=10)]
-    later(pending, 3)
-    assert [future.result() for future in as_completed(futures)] == [2, 1, 3]
-
-
-async def test_as_completed_can_be_iterated_on_a_loop() -> None:
-    pending: Future[int] = Future()
-    later(pending, 2)
-    seen = [await future async for future in as_completed([pending, resolved(1)])]
-    assert seen == [1, 2]
-
-
-async def test_wait_returns_at_the_first_end_or_the_first_failure_or_the_timeout() -> None:
-    never: Future[int] = Future()
-    one, error = resolved(1), failed(ValueError())
-    assert await wait([never, one], return_when="FIRST_COMPLETED") == ({one}, {never})
-    assert await wait([never, error], return_when="FIRST_EXCEPTION") == ({error}, {never})
-    assert await wait([never], timeout=0.01) == (set(), {never})
-    assert await wait([one, error]) == ({one, error}, set())
-    empty: list[Future[int]] = []
-    assert await wait(empty) == (set(), set())
 
 
 def test_a_callback_added_late_is_called_at_once_and_one_added_early_once() -> None:
@@ -155,3 +115,16 @@ def test_a_callback_that_raises_keeps_nobody_else_from_hearing(
     future.add_done_callback(lambda _: 1 // 0)
     assert seen == [future]
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+
+def test_a_copy_of_a_future_is_the_future_itself() -> None:
+    future: Future[int] = Future()
+    inside = copy.deepcopy({"x": [future]})
+    shallow = copy.copy(future)
+    future.resolve(1)
+    assert inside["x"][0].result(0) == shallow.result(0) == 1
+
+
+def test_a_future_refuses_to_be_pickled_and_says_what_to_do_instead() -> None:
+    with pytest.raises(FutureMisuse, match="argument of a call"):
+        ForkingPickler.dumps([Future[int]()])

@@ -6,6 +6,7 @@ import dataclasses
 import orjson
 import pytest
 
+from nalar.call_policy import CallPolicy, Retry
 from nalar.errors import MalformedMessage, UsageError
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.letters import (
@@ -19,7 +20,6 @@ from nalar.letters import (
     redriven,
 )
 from nalar.messages import ErrorInfo, Invocation, Payload, Record, Status
-from nalar.policy import Policy, Retry
 
 CHILD = Ref(
     "s", AgentName("Analyst"), SessionId("=w7w"), RootId("root"), "parent", FutureId("child")
@@ -28,7 +28,7 @@ REQUEST = dataclasses.replace(CHILD, parent="client", future=FutureId("root"))
 INVOCATION = Invocation(
     CHILD, MethodName("study"), SessionId("=w7w"), Payload(b'{"ticker":"\xc3\xbc"}'), 2e9, 1e9,
     after=REQUEST, tenant="acme", priority=3, attempt=2, holds=("report/root",),
-    path="report > Analyst.study", not_before=1e9, policy=Policy(Retry(4), 3.0),
+    path="report > Analyst.study", not_before=1e9, policy=CallPolicy(Retry(4), 3.0),
 )  # fmt: skip
 
 

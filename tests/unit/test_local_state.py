@@ -1,5 +1,8 @@
 """The local controller decides what runs next: events in, effects out."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -7,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from nalar.controllers.local_events import (
     Arrived,
+    Directed,
     DrainBegan,
     Effect,
     Ended,
@@ -22,9 +26,13 @@ from nalar.controllers.local_events import (
     Returned,
     Settled,
     Start,
+    Stop,
+    StopRequested,
     Ticked,
 )
 from nalar.controllers.local_state import LocalState
+from nalar.controllers.ranking import NO_TRAITS, Traits
+from nalar.directives import Directive, Limit, Order, Pause, SetPriority
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 
 
@@ -41,10 +49,11 @@ def arrived(  # noqa: PLR0913 -- one default-valid event, any part of which a te
     missing: tuple[str, ...] = (),
     after: str | None = None,
     at_s: float = 0.0,
+    stop_at: float = 1000.0,
 ) -> Arrived:
     return Arrived(
         key, lock, priority, deadline,
-        frozenset(map(ref, missing)), None if after is None else ref(after), at_s,
+        frozenset(map(ref, missing)), None if after is None else ref(after), at_s, stop_at,
     )  # fmt: skip
 
 
@@ -219,6 +228,62 @@ def test_deadlines_of_calls_long_gone_do_not_pile_up() -> None:
     assert state.deadlines_kept <= 20_000
 
 
+def test_a_queued_or_parked_call_that_is_to_stop_never_starts(state: Checked) -> None:
+    state.handle(arrived("running", lock="s/a"))
+    state.handle(arrived("queued", lock="s/a"))
+    state.handle(arrived("parked", missing=("x",)))
+    assert state.handle(StopRequested("queued", "cancelled")) == [Stop("queued", "cancelled")]
+    assert state.handle(StopRequested("parked", "cancelled")) == [Stop("parked", "cancelled")]
+    assert state.handle(Settled(ref("x"), ok=True)) == []
+    assert state.handle(Ended("running")) == []
+
+
+def test_a_running_call_that_is_to_stop_keeps_slot_and_session_until_it_has_ended(
+    state: Checked,
+) -> None:
+    state.handle(arrived("a1", lock="s/a"))
+    state.handle(arrived("a2", lock="s/a"))
+    assert state.handle(StopRequested("a1", "cancelled")) == [Stop("a1", "cancelled")]
+    assert state.handle(StopRequested("a1", "expired")) == [], "it was told once"
+    assert state.load == 1
+    assert state.handle(Ended("a1")) == [Start("a2")]
+
+
+def test_a_call_that_is_to_stop_waits_for_no_slot_on_its_way_out(state: Checked) -> None:
+    for key in ("waiting", "returning", "other"):
+        state.handle(arrived(key))
+        state.handle(Left(key))
+    assert state.handle(arrived("running")) == [Start("running")]
+    assert state.handle(Returned("returning")) == []
+    assert state.handle(StopRequested("returning", "cancelled")) == [
+        Resume("returning"),
+        Stop("returning", "cancelled"),
+    ]
+    assert state.handle(StopRequested("waiting", "cancelled")) == [Stop("waiting", "cancelled")]
+    assert state.handle(Returned("waiting")) == [Resume("waiting")]
+    assert state.handle(Returned("other")) == []
+
+
+def test_a_call_whose_record_is_on_its_way_stops_only_if_that_is_refused(state: Checked) -> None:
+    state.handle(arrived("a"))
+    state.handle(Finished("a"))
+    assert state.handle(StopRequested("a", "cancelled")) == []
+    assert state.handle(Rejoined("a")) == [Stop("a", "cancelled")]
+
+
+def test_a_running_call_stops_at_its_deadline_however_early_it_had_to_start(
+    state: Checked,
+) -> None:
+    state.handle(arrived("a", deadline=5.0, stop_at=8.0))
+    assert state.handle(Ticked(6.0)) == []
+    assert state.handle(Ticked(7.9)) == []
+    assert state.handle(Ticked(8.0)) == [Stop("a", "expired")]
+    assert state.handle(Ticked(9.0)) == []
+
+
+ANALYST = AgentName("Analyst")
+DIRECTIVES: list[Directive] = [Pause(ANALYST), Limit("agent", ANALYST, 1), Limit("tenant", "a", 0),
+    SetPriority("session", "s1", 9), Order(ANALYST, "depth")]  # fmt: skip
 KEYS = st.sampled_from([f"k{number}" for number in range(8)])
 
 
@@ -232,6 +297,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         self.running: set[str] = set()
         self.waiting: set[str] = set()
         self.leaving: set[str] = set()
+        self.stopped: set[str] = set()
         self.draining = False
 
     def take(self, effects: list[Effect]) -> None:
@@ -249,6 +315,11 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
                 case Fail(key) | Expire(key) | HandBack(key):
                     assert key not in self.running | self.waiting
                     self.leaving.add(key)
+                case Stop(key):
+                    assert key not in self.leaving | self.stopped, "told once, and not too late"
+                    self.stopped.add(key)
+                    if key not in self.running | self.waiting:
+                        self.leaving.add(key)
 
     @rule(
         key=KEYS,
@@ -256,14 +327,11 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         deadline=st.sampled_from([5.0, 1000.0]),
         missing=st.sets(st.sampled_from(["x", "y"])),
+        traits=st.sampled_from([NO_TRAITS, Traits(ANALYST, "s1"), Traits(ANALYST, tenant="a")]),
     )
-    def arrive(
-        self, key: str, lock: str | None, priority: int, deadline: float, missing: set[str]
-    ) -> None:
+    def arrive(self, key: str, traits: Traits, missing: set[str], **given: Any) -> None:
         self.held.add(key)
-        event = arrived(
-            key, lock=lock, priority=priority, deadline=deadline, missing=tuple(missing)
-        )
+        event = replace(arrived(key, missing=tuple(missing), **given), traits=traits)
         self.take(self.state.handle(event))
 
     @rule(name=st.sampled_from(["x", "y"]), ok=st.booleans())
@@ -296,13 +364,21 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.running | self.waiting | self.leaving)))
-        for group in (self.held, self.running, self.waiting, self.leaving):
+        for group in (self.held, self.running, self.waiting, self.leaving, self.stopped):
             group.discard(key)
         self.take(self.state.handle(Ended(key)))
 
     @rule(at_s=st.sampled_from([1.0, 6.0]))
     def tick(self, at_s: float) -> None:
         self.take(self.state.handle(Ticked(at_s)))
+
+    @rule(key=KEYS)
+    def stop(self, key: str) -> None:
+        self.take(self.state.handle(StopRequested(key, "cancelled")))
+
+    @rule(directive=st.sampled_from(DIRECTIVES), withdrawn=st.booleans())
+    def direct(self, directive: Directive, withdrawn: bool) -> None:
+        self.take(self.state.handle(Directed(directive, withdrawn=withdrawn)))
 
     @rule(keys=st.frozensets(KEYS))
     def lose_lane(self, keys: frozenset[str]) -> None:
@@ -316,7 +392,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
     @invariant()
     def limits_hold(self) -> None:
         self.state.check()
-        assert len(self.running) <= 2, "no more than the limit runs"
+        assert len(self.running - self.stopped) <= 2, "no more than the limit runs"
         assert self.state.idle == (not self.held)
 
 

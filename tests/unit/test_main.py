@@ -50,7 +50,7 @@ def nalar(
     [
         "run", "dev", "worker", "server", "call", "submit", "result", "doctor", "stubs",
         "housekeep", "agents ls", "workers ls", "sessions ls", "sessions get", "dlq ls", "dlq show",
-        "dlq redrive", "dlq purge",
+        "dlq redrive", "dlq purge", "simulate",
     ],
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(nalar: Run, command: str) -> None:
@@ -84,6 +84,8 @@ def test_the_first_help_lists_every_command_in_full(nalar: Run) -> None:
         (["stubs", "cli_flows.py", "--check"], "--out FILE"),
         (["stubs", "cli_flows.py", "--lang", "cobol"], "'cobol' is not one of"),
         (["call", "x", "--priority", "high"], "should be a valid integer"),
+        (["simulate", "-w", "finacial"], "Did you mean 'financial'?"),
+        (["simulate", "--compare", "pined"], "Did you mean 'pinned'?"),
         (["nosuch"], "No such command 'nosuch'"),
     ],
 )

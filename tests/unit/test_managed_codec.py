@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from annotated_types import Gt
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from nalar.errors import ArgumentError, UsageError
 from nalar.statestore.managed_codec import key_codec, value_codec
+from nalar.wire import WireType
 
 
 class Colour(enum.Enum):
@@ -43,6 +44,23 @@ class OpenModel(BaseModel):
 
 class Pair(NamedTuple):
     one: list[int]
+
+
+@dataclass
+class Page:
+    raw: bytes
+
+
+class Book(BaseModel):
+    cover: bytes
+    pages: list[Page] = []
+    plates: dict[str, Page] = {}
+    next: "Book | None" = None
+    title: str = Field(default="", alias="the-title")
+
+
+#: No text, base64 of every kind of letter, what looks like base64, and none.
+BYTES = (b"\x00\xff\xfe", b"\xfb\xff\xbf>?", b"YWJj", b"")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +107,43 @@ def test_a_value_is_kept_itself_unless_it_had_to_be_converted() -> None:
     first, second = value_codec(list[float]).accept("f", [fits, converted])
     assert first is fits
     assert (second, converted) == ([5.0], ["5"])
+
+
+@pytest.mark.parametrize("raw", BYTES)
+def test_bytes_in_models_are_kept_as_they_are_in_arguments(raw: bytes) -> None:
+    page = Page(raw)
+    inner = Book(cover=raw)
+    book = Book(cover=raw, pages=[page], plates={raw.hex(): page}, next=inner)
+    cases: list[tuple[Any, Any]] = [
+        (Page, page), (Book, book), (list[Page], [page]), (dict[str, Book], {"a": book}),
+        (Book | Page, book), (Book | Page, page), (Book | None, book), (tuple[Page, ...], (page,)),
+    ]  # fmt: skip
+    for annotation, value in cases:
+        codec = value_codec(annotation)
+        assert codec.accept("f", [value]) == [value]
+        dumped = codec.dump("f", [value])
+        assert codec.load("f", dumped) == [value]
+        assert dumped == [WireType.of(annotation).dump(value)]
+        assert codec.differing("f", [value], dumped) == []
+
+
+def test_what_a_union_would_bring_back_as_another_type_is_not_stored() -> None:
+    cases: list[tuple[Any, Any]] = [
+        (str | bytes, b"x"), (bytes | str, "abcd"), (list[str | bytes], ["x", b"x"]),
+        (Open | OpenModel, OpenModel()), (dict[str, list[int] | set[int]], {"a": {1}}),
+    ]  # fmt: skip
+    for annotation, value in cases:
+        with pytest.raises(ArgumentError, match=r"f: .*does not survive as JSON: .*discriminator"):
+            value_codec(annotation).accept("f", [value])
+    assert value_codec(str | bytes).accept("f", ["x"]) == ["x"]
+
+
+def test_a_value_that_was_changed_into_what_a_union_loses_is_not_committed() -> None:
+    codec = value_codec(list[str | bytes])
+    [value] = codec.accept("f", [["x"]])
+    value.append(b"x")
+    with pytest.raises(ArgumentError, match="bytes becomes str"):
+        codec.dump("f", [value])
 
 
 def test_keys_of_another_type_than_stored_are_refused() -> None:

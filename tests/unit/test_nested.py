@@ -6,8 +6,9 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
+from nalar.combined import gather
 from nalar.errors import ArgumentError
-from nalar.futures import Future, gather
+from nalar.futures import Future
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 from nalar.values import Bound, Signature
 

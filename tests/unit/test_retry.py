@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nalar.agents.retry import is_retryable, next_delay_s
+from nalar.call_policy import ONCE, Retry
 from nalar.messages import ErrorInfo, Status
-from nalar.policy import ONCE, Retry
 
 MANY = Retry(max_attempts=10, initial_s=1, multiplier=2, cap_s=6, jitter=0.5)
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nalar.bus.policies import policy_fields, policy_of
+from nalar.bus.call_policies import policy_fields, policy_of
+from nalar.call_policy import CallPolicy, Retry
 from nalar.errors import MalformedMessage
-from nalar.policy import Policy, Retry
 
 times = st.none() | st.floats(1e-6, 1e9)
 retries = st.builds(
@@ -20,13 +20,13 @@ retries = st.builds(
 )
 
 
-@given(st.builds(Policy, st.none() | retries, times, times))
-def test_a_policy_is_read_back_as_it_was_written(policy: Policy) -> None:
+@given(st.builds(CallPolicy, st.none() | retries, times, times))
+def test_a_policy_is_read_back_as_it_was_written(policy: CallPolicy) -> None:
     assert policy_of(policy_fields(policy)) == policy
 
 
 def test_what_has_its_default_is_left_out() -> None:
-    assert policy_fields(Policy(Retry(3))) == {"retry": {"max_attempts": 3}}
+    assert policy_fields(CallPolicy(Retry(3))) == {"retry": {"max_attempts": 3}}
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_a_policy_that_does_not_fit_is_malformed(value: object) -> None:
 
 
 def test_members_of_a_later_version_are_let_be() -> None:
-    assert policy_of({"hurry": 1, "retry": {"max_attempts": 2, "mood": 3}}) == Policy(Retry(2))
+    assert policy_of({"hurry": 1, "retry": {"max_attempts": 2, "mood": 3}}) == CallPolicy(Retry(2))

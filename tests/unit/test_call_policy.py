@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from nalar.call_policy import CallPolicy, Retry
 from nalar.errors import UsageError
-from nalar.policy import Policy, Retry
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_classes_and_their_names_are_the_same_on_the_wire() -> None:
 )
 def test_a_policy_that_cannot_be_meant_is_refused(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        Policy(**arguments)
+        CallPolicy(**arguments)

@@ -6,14 +6,14 @@ Members that have their default are left out. Exceptions go by name: nothing is 
 from typing import Any, Final, cast
 
 from nalar.bus.fields import as_object
+from nalar.call_policy import ONCE, CallPolicy, Retry
 from nalar.errors import MalformedMessage, UsageError
-from nalar.policy import ONCE, Policy, Retry
 
 _TIMES: Final = ("timeout_s", "queue_timeout_s")
 _NUMBERS: Final = ("max_attempts", "initial_s", "multiplier", "cap_s", "jitter")
 
 
-def policy_fields(policy: Policy) -> dict[str, object]:
+def policy_fields(policy: CallPolicy) -> dict[str, object]:
     """Return `policy` as JSON."""
     fields: dict[str, object] = {
         name: value for name in _TIMES if (value := getattr(policy, name)) is not None
@@ -32,13 +32,13 @@ def _retry_fields(retry: Retry) -> dict[str, object]:
     return fields
 
 
-def policy_of(value: object) -> Policy:
+def policy_of(value: object) -> CallPolicy:
     """Return the policy that `policy_fields` wrote; members of a later version are let be."""
     fields = as_object(value, "the policy")
     told = fields.get("retry")
     retry = None if told is None else as_object(told, "the policy's retry")
     try:
-        return Policy(
+        return CallPolicy(
             None if retry is None else _retry_of(retry),
             *(fields.get(name) for name in _TIMES),
         )

@@ -79,7 +79,7 @@ ONCE = Retry()
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class CallPolicy:
     """What one call says beside its method's own declaration; None leaves that as it is."""
 
     retry: Retry | None = None

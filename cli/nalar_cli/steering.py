@@ -1,0 +1,206 @@
+"""`nalar pause`, `resume`, `limit`, `prioritize`, `drain`, `sessions migrate`, `directives ls`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nalar_cli import printing
+from nalar_cli.calling import with_client
+from nalar_cli.listing import known_agent
+from nalar_cli.options import Creds, Listing, Output, Server, settings_of
+
+if TYPE_CHECKING:
+    from nalar.client import Client
+    from nalar.directives import Directive
+
+Agent = Annotated[str, typer.Argument(metavar="AGENT", help="An agent, tool or workflow.")]
+Worker = Annotated[str, typer.Argument(metavar="WORKER", help="As `nalar workers ls` shows it.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the directive.")]
+Withdraw = Annotated[bool, typer.Option("--withdraw", help="Take the directive back.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(epilog="Example: nalar pause Analyst --reason 'the model is down'")(pause)
+    app.command(epilog="Example: nalar resume Analyst")(resume)
+    app.command(epilog="Example: nalar limit --tenant acme 4, or nalar limit --agent Analyst 8")(
+        limit
+    )
+    app.command(epilog="Example: nalar prioritize --tenant acme 10, or --session corner -- -5")(
+        prioritize
+    )
+    app.command(epilog="Example: nalar drain w31f0a2b4c5")(drain)
+    group = typer.Typer(
+        name="directives", help="Directives that workers obey.", no_args_is_help=True
+    )
+    group.command(name="ls", epilog="Example: nalar directives ls -o json")(directives)
+    app.add_typer(group)
+    # Beside `sessions ls` and `get`, which stand where listings do.
+    groups = [it.typer_instance for it in app.registered_groups]
+    sessions = next(it for it in groups if it is not None and it.info.name == "sessions")
+    sessions.command(epilog="Example: nalar sessions migrate Barista corner --to w31f0a2b4c5")(
+        migrate
+    )
+
+
+def pause(agent: Agent, reason: Reason = "", server: Server = None, creds: Creds = None) -> None:
+    """Start no calls of an agent anywhere: they wait.
+
+    Its calls stay in its queue, and none is lost; those that run go on.
+    """
+    from nalar.directives import Pause
+    from nalar.ids import AgentName
+
+    async def work(client: "Client") -> None:
+        await known_agent(client, agent)
+        await client.steering.direct(Pause(AgentName(agent)), reason)
+
+    with_client(settings_of(server, creds), work)
+    printing.note(f"{agent} is paused; 'nalar resume {agent}' lets it go on")
+
+
+def resume(agent: Agent, server: Server = None, creds: Creds = None) -> None:
+    """Start calls of a paused agent again."""
+    from nalar.directives import Pause
+    from nalar.ids import AgentName
+
+    async def work(client: "Client") -> bool:
+        await known_agent(client, agent)
+        return await client.steering.withdraw(Pause(AgentName(agent)))
+
+    stood = with_client(settings_of(server, creds), work)
+    printing.note(f"{agent} goes on" if stood else f"{agent} was not paused")
+
+
+def limit(  # noqa: PLR0913, PLR0917 -- each is an option
+    calls: Annotated[int, typer.Argument(metavar="N", min=0, help="Calls at a time per worker.")],
+    agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="Of this agent.")] = "",
+    tenant: Annotated[str, typer.Option("--tenant", metavar="NAME", help="For this tenant.")] = "",
+    withdraw: Withdraw = False,
+    reason: Reason = "",
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Run at most N calls of an agent or tenant at a time.
+
+    In each worker; a tenant's are those made on its behalf.
+    """
+    from nalar.directives import Limit
+    from nalar.ids import encode_token
+
+    [(scope, name)] = _one_of(agent=agent, tenant=tenant)
+    directive = Limit(scope, encode_token(name), calls)
+    _put(directive, reason, withdraw, f"{scope} {name}", server, creds)
+
+
+def prioritize(  # noqa: PLR0913, PLR0917 -- each is an option
+    value: Annotated[int, typer.Argument(metavar="N", help="Higher runs sooner; 0 is normal.")],
+    session: Annotated[str, typer.Option("--session", metavar="NAME", help="Of a session.")] = "",
+    request: Annotated[str, typer.Option("--request", metavar="RUN", help="Of a run.")] = "",
+    tenant: Annotated[str, typer.Option("--tenant", metavar="NAME", help="Of a tenant.")] = "",
+    agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="There alone.")] = "",
+    withdraw: Withdraw = False,
+    reason: Reason = "",
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Take calls of a session, run or tenant first, or last."""
+    from nalar.directives import SetPriority
+    from nalar.ids import AgentName, encode_token
+
+    [(scope, name)] = _one_of(session=session, request=request, tenant=tenant)
+    of = AgentName(encode_token(agent)) if agent else None
+    directive = SetPriority(scope, encode_token(name), value, of)
+    _put(directive, reason, withdraw, f"{scope} {name}", server, creds)
+
+
+def drain(
+    worker: Worker,
+    kill: Annotated[bool, typer.Option("--kill", help="End it at once, as a crash would.")] = False,
+    reason: Reason = "",
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Let a worker finish what runs, and end."""
+    from nalar.directives import Drain, Kill
+    from nalar.errors import UsageError, suggest
+    from nalar.ids import WorkerId
+
+    async def work(client: "Client") -> None:
+        alive = [str(told["worker"]) for told in await client.workers()]
+        if worker not in alive:
+            raise UsageError(f"no worker {worker!r} is alive.{suggest(worker, alive)}")
+        await client.steering.direct((Kill if kill else Drain)(WorkerId(worker)), reason)
+
+    with_client(settings_of(server, creds), work)
+    printing.note(f"{worker} is told to {'end at once' if kill else 'drain and end'}")
+
+
+def migrate(
+    agent: Agent,
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="The session's name.")],
+    to: Annotated[str, typer.Option("--to", metavar="WORKER", help="Who is to serve it.")],
+    reason: Reason = "",
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Serve a session in another worker.
+
+    What runs finishes where it is; calls that wait, new ones, and the state move.
+    """
+    from nalar.ids import AgentName, SessionId, WorkerId, encode_token
+
+    async def work(client: "Client") -> int:
+        await known_agent(client, agent)
+        name = SessionId(encode_token(session))
+        route = await client.steering.migrate(AgentName(agent), name, WorkerId(to), reason)
+        return route.slot
+
+    slot = with_client(settings_of(server, creds), work)
+    printing.note(f"session {session} of {agent} is served in slot {slot}, by {to}")
+
+
+def directives(output: Listing = Output.table, server: Server = None, creds: Creds = None) -> None:
+    """List the directives that stand, with who issued each, and why."""
+    from dataclasses import asdict
+
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        return [
+            {"kind": it.issued.directive.kind, **asdict(it.issued), "revision": it.revision}
+            for it in await client.steering.standing()
+        ]
+
+    rows = with_client(settings_of(server, creds), work)
+    printing.listing(rows, ["kind", "directive", "by", "reason", "revision"], output)
+
+
+def _one_of(**given: str) -> list[tuple[Any, str]]:
+    """Return the one option that was given, and its value."""
+    from nalar_cli.arguments import InputError
+
+    named = [(name, value) for name, value in given.items() if value]
+    if len(named) != 1:
+        options = " or ".join(f"--{name}" for name in given)
+        raise InputError(f"name one of {options}")
+    return named
+
+
+def _put(
+    directive: "Directive",
+    reason: str,
+    withdraw: bool,
+    what: str,
+    server: str | None,
+    creds: str | None,
+) -> None:
+    async def work(client: "Client") -> bool:
+        if withdraw:
+            return await client.steering.withdraw(directive)
+        await client.steering.direct(directive, reason)
+        return True
+
+    done = with_client(settings_of(server, creds), work)
+    if withdraw:
+        printing.note(f"withdrawn for {what}" if done else f"nothing stands for {what}")
+    else:
+        printing.note(f"workers are told of {what}")

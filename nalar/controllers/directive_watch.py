@@ -1,0 +1,86 @@
+"""Hearing of directives: every worker watches them, and lists what it may have missed."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from nalar.backend import Backend
+from nalar.directives import DIRECTIVE, Directive, decode_directive
+from nalar.errors import MalformedMessage, NalarError
+from nalar.statestore.port import KeyValueEntry, Watch
+
+log = logging.getLogger("nalar.worker")
+
+#: How often all directives are listed again, in case a notice was lost, in seconds.
+_LIST_S: Final = 30.0
+
+#: Called with each directive that stands from now on, or that no longer does.
+Obey = Callable[[Directive, bool], None]
+
+
+class DirectiveWatch:
+    """Keeps one worker to the standing directives."""
+
+    def __init__(self, backend: Backend, obey: Obey) -> None:
+        self._control = backend.control
+        self._obey = obey
+        #: What stands, by key; the revision of what was heard of it last.
+        self._standing: dict[str, Directive] = {}
+        self._revisions: dict[str, int] = {}
+        self._again = asyncio.Event()
+        self._watch: Watch | None = None
+        #: Revision of the newest directive that is obeyed, or of its withdrawal.
+        self.applied = 0
+        backend.on_reconnect(self._again.set)
+
+    async def begin(self) -> None:
+        """Watch, and obey what stands: no call may be started before. May be called again."""
+        if self._watch is None:
+            self._watch = self._control.watch(DIRECTIVE, self._heard)
+            await self._list()
+
+    async def run(self) -> None:
+        """List the directives again after each reconnect and now and then, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LIST_S):
+                    await self._again.wait()
+            self._again.clear()
+            with contextlib.suppress(NalarError):  # Without the server: at the next turn.
+                await self._list()
+
+    async def _list(self) -> None:
+        since = self.applied
+        listed = await self._control.scan(DIRECTIVE)
+        for entry in listed:
+            self._heard(entry)
+        named = {entry.key for entry in listed}
+        for key in [key for key in self._standing if key not in named]:
+            if self._revisions[key] <= since:
+                self._withdraw(key)
+
+    def _heard(self, entry: KeyValueEntry) -> None:
+        if entry.revision <= self._revisions.get(entry.key, 0):
+            return  # It was listed as well, or comes late.
+        self._revisions[entry.key] = entry.revision
+        self.applied = max(self.applied, entry.revision)
+        if not entry.value:
+            self._withdraw(entry.key)
+            return
+        try:
+            issued = decode_directive(entry.key, entry.value)
+        except MalformedMessage as error:
+            log.warning("a directive is not obeyed: %s", error)
+            self._withdraw(entry.key)
+            return
+        self._standing[entry.key] = issued.directive
+        log.info("%s directs, since %s: %s", issued.by, issued.reason or "?", issued.directive)
+        self._obey(issued.directive, False)
+
+    def _withdraw(self, key: str) -> None:
+        directive = self._standing.pop(key, None)
+        if directive is not None:
+            log.info("no longer directed: %s", directive)
+            self._obey(directive, True)

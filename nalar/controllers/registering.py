@@ -1,0 +1,30 @@
+"""Telling callers what is served: an agent's description in the registry."""
+
+from typing import Any, Final
+
+import orjson
+
+from nalar.agents.describe import describe_agent
+from nalar.agents.spec import AgentSpec
+from nalar.errors import UsageError
+from nalar.statestore.port import KeyValue
+
+#: Where the registry keeps what is served, in the control bucket.
+AGENTS: Final = "agent"
+
+
+async def register(control: KeyValue, agent: AgentSpec, slots: int) -> None:
+    """Describe `agent`, whose sessions are spread over so many slots (0: it keeps no state).
+
+    Raises UsageError when they have been spread over another number.
+    """
+    key = f"{AGENTS}.{agent.name}"
+    entry = await control.get(key)
+    known: dict[str, Any] = orjson.loads(entry.value) if entry is not None and entry.value else {}
+    before: int = known.get("slots", slots)
+    if slots and before and before != slots:
+        raise UsageError(
+            f"the sessions of {agent.name} are spread over {before} slots, and this worker "
+            f"would look for them in {slots}: set slots to {before} (NALAR_SET_SLOTS={before})"
+        )
+    await control.put(key, orjson.dumps(describe_agent(agent) | {"slots": slots}))

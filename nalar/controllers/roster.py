@@ -1,0 +1,93 @@
+"""Who works, and who owns which slot: what a worker knows of the others. Pure.
+
+Kept up to date from the notices that the control bucket gives, and put right by a listing now and
+then. Says when something has changed that matters to the sharing of slots: that a worker has given
+another sign of life does not.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import orjson
+
+from nalar.ids import AgentName, WorkerId
+from nalar.statestore.port import KeyValueEntry
+
+#: Where workers and leases stand, in the control bucket.
+WORKERS: Final = "worker"
+LEASES: Final = "lease"
+
+
+class Roster:
+    """The live workers with the agents they serve, and the leases."""
+
+    def __init__(self) -> None:
+        self._serves: dict[str, frozenset[str]] = {}
+        #: Agent -> slot -> revision of the lease, and its owner.
+        self._leases: dict[str, dict[int, tuple[int, WorkerId]]] = {}
+        #: Revision of the newest entry seen under a key, or of its removal.
+        self._revisions: dict[str, int] = {}
+        #: Revision of the newest notice.
+        self.newest = 0
+
+    def peers(self, agent: AgentName) -> list[str]:
+        """Return the live workers that serve `agent`."""
+        return [name for name, serves in self._serves.items() if agent in serves]
+
+    def leases(self, agent: AgentName) -> dict[int, tuple[int, WorkerId]]:
+        """Return slot -> (revision, owner) of an agent's leases, dead owners included."""
+        return dict(self._leases.get(agent, {}))
+
+    def take(self, entry: KeyValueEntry) -> bool:
+        """Take one entry or removal in; return whether it matters to the sharing of slots."""
+        self.newest = max(self.newest, entry.revision)
+        if entry.revision < self._revisions.get(entry.key, 0):
+            return False  # It comes late.
+        self._revisions[entry.key] = entry.revision
+        kind, _, name = entry.key.partition(".")
+        if kind == WORKERS:
+            return self._take_worker(name, entry.value)
+        return self._take_lease(name, entry.revision, entry.value)
+
+    def put_right(self, prefix: str, entries: Iterable[KeyValueEntry], *, since: int) -> None:
+        """Take in all that stands under `prefix`, listed when `newest` was `since`.
+
+        What the listing does not name, and was known by then, is gone.
+        """
+        named: set[str] = set()
+        for entry in entries:
+            named.add(entry.key)
+            self.take(entry)
+        for key, revision in list(self._revisions.items()):
+            if key.startswith(f"{prefix}.") and key not in named and revision <= since:
+                self.take(KeyValueEntry(key, revision + 1, None))
+                del self._revisions[key]
+
+    def _take_worker(self, name: str, value: bytes | None) -> bool:
+        before = self._serves.get(name)
+        if value is None:
+            self._serves.pop(name, None)
+            return before is not None
+        serves = self._serves[name] = _served(value)
+        return serves != before
+
+    def _take_lease(self, name: str, revision: int, value: bytes | None) -> bool:
+        agent, _, number = name.rpartition(".")
+        if not number.isdecimal():
+            return False
+        leases, slot = self._leases.setdefault(agent, {}), int(number)
+        before = leases.get(slot)
+        if value is None:
+            leases.pop(slot, None)
+            return before is not None
+        leases[slot] = (revision, WorkerId(value.decode("utf-8", "replace")))
+        return leases[slot] != before
+
+
+def _served(value: bytes) -> frozenset[str]:
+    """Return the agents that a worker's entry names; none for what cannot be read."""
+    try:
+        told: Any = orjson.loads(value)
+        return frozenset(map(str, told["agents"]))
+    except (ValueError, TypeError, KeyError):
+        return frozenset()

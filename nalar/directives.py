@@ -1,0 +1,245 @@
+"""What controllers ask of workers: directives, as they stand in the control bucket. Pure.
+
+A directive is a standing order with a key of its own: another one under the same key takes its
+place, and deleting the entry withdraws it. Workers that join later find it, and with no controller
+alive it still holds. Those about one session or request expire; all others stay until withdrawn.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, Literal, cast, get_args
+
+import orjson
+
+from nalar.errors import MalformedMessage
+from nalar.ids import AgentName, SessionId, WorkerId, is_wire_token
+
+#: Whole numbers in directives are smaller than this.
+_NUMBER_MAX: Final = 1 << 31
+#: Where directives are kept, in the control bucket.
+DIRECTIVE: Final = "directive"
+
+#: What a priority is set for.
+PriorityScope = Literal["session", "request", "tenant"]
+#: What a limit counts: the calls of an agent, or those made on behalf of a tenant.
+LimitScope = Literal["agent", "tenant"]
+#: In which order a worker starts calls of equal priority.
+QueueOrder = Literal["arrival", "deadline", "request_age", "depth"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Serve a session in another slot: its calls that have not started go there, as do new ones."""
+
+    kind: ClassVar = "route"
+    agent: AgentName
+    session: SessionId
+    slot: int
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.agent, self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class SetPriority:
+    """Take the calls of a session, request or tenant ahead of others, or behind: higher first.
+
+    Replaces the priority that the calls carry. With an `agent` it holds there alone, and goes
+    before one without.
+    """
+
+    kind: ClassVar = "priority"
+    scope: PriorityScope
+    name: str
+    value: int
+    agent: AgentName | None = None
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.scope, self.name, *filter(None, (self.agent,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Start calls of equal priority in another order than that of their arrival.
+
+    By their deadline, those of the oldest request first, or the deepest in their call tree first.
+    """
+
+    kind: ClassVar = "order"
+    agent: AgentName
+    order: QueueOrder
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.agent,)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Start no calls of an agent, and take none in, until this is withdrawn."""
+
+    kind: ClassVar = "pause"
+    agent: AgentName
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.agent,)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Run at most so many calls of an agent or tenant at a time, in each worker."""
+
+    kind: ClassVar = "limit"
+    scope: LimitScope
+    name: str
+    concurrency: int
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.scope, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """Refuse new requests for an agent whose priority is below `below`, with a hint when to retry.
+
+    Calls that other calls make are let through: what was begun is finished.
+    """
+
+    kind: ClassVar = "shed"
+    agent: AgentName
+    below: int
+    retry_after_s: float
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.agent,)
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """Keep so many workers of an agent alive: for supervisors."""
+
+    kind: ClassVar = "provision"
+    agent: AgentName
+    workers: int
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.agent,)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A worker finishes what runs, gives back the rest, and ends."""
+
+    kind: ClassVar = "drain"
+    worker: WorkerId
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.worker,)
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A worker ends at once; what runs there is run again elsewhere."""
+
+    kind: ClassVar = "kill"
+    worker: WorkerId
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.worker,)
+
+
+Directive = Route | SetPriority | Order | Pause | Limit | Shed | Provision | Drain | Kill
+KINDS: Final[dict[str, type[Directive]]] = {kind.kind: kind for kind in get_args(Directive)}
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A directive with who issued it, when, and why."""
+
+    directive: Directive
+    #: A policy's name, or `hand`.
+    by: str
+    reason: str
+    at_s: float
+    #: Of the leading controller: one that has lost its lease is outranked. 0 by hand.
+    epoch: int = 0
+
+
+def key_of(directive: Directive) -> str:
+    """Return where a directive stands, in the control bucket."""
+    return ".".join((DIRECTIVE, directive.kind, *directive.about))
+
+
+def encode_directive(issued: Issued) -> bytes:
+    """Return the value of a directive's entry."""
+    directive = issued.directive
+    told: dict[str, object] = {"v": 1, "kind": directive.kind}
+    told |= {field.name: getattr(directive, field.name) for field in fields(directive)}
+    told |= {"by": issued.by, "reason": issued.reason, "at": issued.at_s, "epoch": issued.epoch}
+    return orjson.dumps(told)
+
+
+def decode_directive(key: str, body: bytes) -> Issued:
+    """Return the directive that stands under `key`; raises MalformedMessage for what is none."""
+    told: Any
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedMessage(f"the directive {key} is not JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise MalformedMessage(f"the directive {key} is not a JSON object")
+    given = cast("dict[str, Any]", told)
+    if given.get("v") != 1:
+        raise MalformedMessage(f"the directive {key} is of version {given.get('v')!r}, not 1")
+    kind = KINDS.get(str(given.get("kind")))
+    if kind is None:
+        raise MalformedMessage(f"the directive {key} is of no known kind: {given.get('kind')!r}")
+    values = {field.name: given[field.name] for field in fields(kind) if field.name in given}
+    try:
+        directive = kind(**values)
+    except TypeError as error:
+        raise MalformedMessage(f"the directive {key} is incomplete: {error}") from error
+    if (wrong := flaw(directive)) or key_of(directive) != key:
+        raise MalformedMessage(f"the directive {key} says {wrong or 'that it stands elsewhere'}")
+    by, reason, at_s, epoch = (
+        given.get("by", ""), given.get("reason", ""), given.get("at", 0), given.get("epoch", 0)
+    )  # fmt: skip
+    return Issued(
+        directive,
+        str(by)[:100],
+        str(reason)[:1000],
+        float(at_s) if isinstance(at_s, int | float) else 0.0,
+        epoch if isinstance(epoch, int) else 0,
+    )
+
+
+def flaw(directive: Directive) -> str:
+    """Return what is wrong with a directive's values; empty when nothing is."""
+    for field in fields(directive):
+        value: object = getattr(directive, field.name)
+        match field.name:
+            case "agent" | "session" | "name" | "worker":
+                optional = field.name == "agent" and isinstance(directive, SetPriority)
+                fits = isinstance(value, str) and is_wire_token(value)
+                fits = fits or (optional and value is None)
+            case "scope":
+                scopes = PriorityScope if isinstance(directive, SetPriority) else LimitScope
+                fits = value in get_args(scopes)
+            case "order":
+                fits = value in get_args(QueueOrder)
+            case "retry_after_s":
+                fits = type(value) in (int, float) and 0 <= cast("float", value) < _NUMBER_MAX
+            case "value" | "below":
+                fits = type(value) is int and abs(value) < _NUMBER_MAX
+            case _:
+                fits = type(value) is int and 0 <= value < _NUMBER_MAX
+        if not fits:
+            return f"{field.name} = {value!r}"
+    return ""

@@ -1,0 +1,122 @@
+"""What workers tell controllers: metric reports. Pure.
+
+A report says what has changed since the worker's last one, so that its cost grows with what
+happens and not with what is there; a *full* one, sent first and every few seconds, stands by
+itself. Counts are as they are now; `finished`, `failed`, `busy_s` and `tokens` have grown since
+the worker started, so that a lost report loses nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from nalar.errors import MalformedMessage
+from nalar.ids import AgentName, RootId, SessionId, WorkerId
+
+#: Reports of one worker in a second, at the most.
+PER_SECOND_MAX: Final = 10
+#: A full report comes at least this often, in seconds.
+FULL_EVERY_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class AgentLoad:
+    """An agent's calls in one worker."""
+
+    queued: int = 0
+    parked: int = 0
+    running: int = 0
+    #: Started, and waiting for a future.
+    waiting: int = 0
+    #: Of the queued ones, those whose session is busy.
+    blocked: int = 0
+    #: When the oldest of the queued ones arrived, Unix time; 0 with none.
+    oldest_at: float = 0.0
+    finished: int = 0
+    failed: int = 0
+    #: Time that code has run in all, in seconds.
+    busy_s: float = 0.0
+    #: Smoothed time from arrival to start, and from start to end, of a call, in seconds.
+    wait_s: float = 0.0
+    service_s: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class SessionLoad:
+    """A stateful session's calls in one worker."""
+
+    queued: int = 0
+    running: int = 0
+    #: When the oldest of the queued ones arrived, Unix time; 0 with none.
+    oldest_at: float = 0.0
+    slot: int = 0
+    tenant: str = ""
+    priority: int = 0
+
+
+@dataclass(slots=True)
+class RequestLoad:
+    """What one worker has done, and holds, of a request."""
+
+    queued: int = 0
+    running: int = 0
+    finished: int = 0
+    #: Time that code of the request has run here, in seconds.
+    busy_s: float = 0.0
+    deadline: float = 0.0
+    tenant: str = ""
+    #: Depth in the call tree of the deepest call seen; the request's own has depth 0.
+    depth: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """One worker's report."""
+
+    worker: WorkerId
+    #: Counts this worker's reports: a gap says that one was lost, and a full one is to be awaited.
+    number: int
+    at_s: float
+    full: bool
+    concurrency: int
+    running: int
+    #: Revision of the newest directive that the worker obeys.
+    applied: int
+    memory_bytes: int = 0
+    #: Share of one core used since the last report.
+    cpu: float = 0.0
+    agents: dict[AgentName, AgentLoad] = field(default_factory=dict[AgentName, AgentLoad])
+    slots: dict[AgentName, list[int]] = field(default_factory=dict[AgentName, list[int]])
+    #: None: nothing of it is here any more.
+    sessions: dict[AgentName, dict[SessionId, SessionLoad | None]] = field(
+        default_factory=dict[AgentName, dict[SessionId, SessionLoad | None]]
+    )
+    requests: dict[RootId, RequestLoad | None] = field(
+        default_factory=dict[RootId, RequestLoad | None]
+    )
+
+
+def encode_report(report: Report) -> bytes:
+    """Return the body of a report."""
+    return orjson.dumps(report, option=orjson.OPT_SERIALIZE_DATACLASS)
+
+
+def decode_report(body: bytes) -> Report:
+    """Return the report; raises MalformedMessage for what is none."""
+    try:
+        told: dict[str, Any] = orjson.loads(body)
+        report = Report(**told)
+        report.agents = {name: AgentLoad(**load) for name, load in report.agents.items()}  # type: ignore[arg-type] -- as they were read
+        report.sessions = {
+            agent: {key: None if load is None else SessionLoad(**load) for key, load in of.items()}  # type: ignore[arg-type]
+            for agent, of in report.sessions.items()
+        }
+        report.requests = {
+            root: None if load is None else RequestLoad(**load)  # type: ignore[arg-type]
+            for root, load in report.requests.items()
+        }
+    except (TypeError, AttributeError, ValueError) as error:
+        raise MalformedMessage(f"not a metric report: {error}") from error
+    return report

@@ -1,0 +1,63 @@
+"""What directives do to a simulated cluster: sessions move, workers come and go."""
+
+from collections.abc import Callable
+
+from nalar.controllers.local_events import DrainBegan, LaneLost, Ticked
+from nalar.sim.invocation import Invocation
+from nalar.sim.worker import SimWorker
+from nalar.sim.world import World
+
+
+def give_up(world: World, worker: SimWorker, keys: tuple[str, ...]) -> None:
+    """A worker gives calls up that have not started: they are placed anew."""
+    world.feed(worker, LaneLost(keys))
+
+
+def move(world: World, agent: str, session: str, slot: int) -> None:
+    """Serve a session in another slot; what has not started goes with it."""
+    fabric = world.fabric
+    old = fabric.slot(agent, session)
+    if old == slot:
+        return
+    world.metrics.migrations += 1
+    behind = fabric.take_out(agent, session)
+    fabric.routes[(agent, session)] = slot
+    owner = fabric.workers.get(fabric.owners[agent].get(old, ""))
+    if owner is not None:
+        give_up(world, owner, keys_of(owner, agent, lambda held: held.session == session))
+    for invocation in behind:
+        world.timeline.after(world.costs.message_s, world.place, invocation)
+
+
+def share_slots(world: World, agent: str) -> None:
+    """Workers of a stateful agent have come or gone: each gets its share of the slots."""
+    for name, lost in world.fabric.share_slots(agent).items():
+        worker = world.fabric.workers[name]
+        give_up(world, worker, keys_of(worker, agent, lambda held: held.slot in lost))  # noqa: B023 -- used at once
+    for worker in world.fabric.serving[agent]:
+        wake(world, worker)
+
+
+def drain(world: World, worker: SimWorker) -> None:
+    """A worker takes nothing more in, gives back what has not started, and leaves."""
+    worker.draining = True
+    world.fabric.leave(worker)
+    world.feed(worker, DrainBegan())
+    world.fabric.ended(worker, world.timeline.now_s)
+    for agent in worker.agents:
+        if agent in world.fabric.slots:
+            share_slots(world, agent)
+
+
+def wake(world: World, worker: SimWorker) -> None:
+    """Let a worker ask for what it has credit for."""
+    world.feed(worker, Ticked(world.timeline.now_s))
+
+
+def keys_of(worker: SimWorker, agent: str, wanted: Callable[[Invocation], bool]) -> tuple[str, ...]:
+    """Return the keys of an agent's calls that a worker holds and that are wanted."""
+    return tuple(
+        key
+        for key, held in worker.held.items()
+        if held.agent is not None and held.agent.name == agent and wanted(held)
+    )

@@ -1,0 +1,44 @@
+"""The strategies by name: ours, parts of it taken away, and the peers' ways as baselines."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from nalar.errors import UsageError, suggest
+from nalar.sim.interim import Relief
+from nalar.sim.placing import Assigned, AtRandom, Lanes, Pinned
+from nalar.sim.simulate import Strategy
+
+#: What is compared, by name.
+STRATEGIES: Final[dict[str, Strategy]] = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy("lanes", "late binding and hashed sessions, no policy", lambda _: Lanes()),
+        Strategy(
+            "relief",
+            "as lanes, and sessions that wait move to who is free",
+            lambda _: Lanes(),
+            lambda: [Relief()],
+        ),
+        Strategy("fifo_random", "first in, first out, any worker (Ventis)", AtRandom),
+        Strategy("pinned", "a session stays where it began (CrewAI, AutoGen)", lambda _: Pinned()),
+        Strategy(
+            "event_driven",
+            "the least busy worker when the call is made, for good (Ray)",
+            lambda _: Assigned(),
+        ),
+    )
+}
+
+
+def chosen(names: Sequence[str]) -> list[Strategy]:
+    """Return the strategies with these names, once each; all when there are none.
+
+    Raises UsageError, with a suggestion, for a name that is none.
+    """
+    for name in names:
+        if name not in STRATEGIES:
+            known = list(STRATEGIES)
+            raise UsageError(
+                f"no policy is named {name!r}.{suggest(name, known)} There are: {', '.join(known)}"
+            )
+    return [STRATEGIES[name] for name in dict.fromkeys(names or STRATEGIES)]

@@ -1,0 +1,55 @@
+"""A simulated worker: a real one's local controller and credits, and perhaps an LLM engine."""
+
+from collections.abc import Iterable
+
+from nalar.controllers.lanes import Ask, Credits
+from nalar.controllers.local_events import Effect, Event
+from nalar.controllers.local_state import LocalState
+from nalar.ids import WorkerId
+from nalar.sim.invocation import Invocation
+from nalar.sim.llm import LlmEngine
+from nalar.sim.metering import Metering
+from nalar.sim.workload import AgentModel
+
+
+class SimWorker:
+    """What one worker holds. Time and messages are its owner's business."""
+
+    def __init__(self, name: str, agents: Iterable[AgentModel], *, window: float) -> None:
+        self.name = name
+        self.agents = {agent.name: agent for agent in agents}
+        self.concurrency = max(agent.concurrency for agent in self.agents.values())
+        self.state = LocalState(self.concurrency)
+        self.credits = Credits(self.concurrency + int(self.concurrency * window))
+        self.meter = Metering(WorkerId(name), self.concurrency)
+        self.held: dict[str, Invocation] = {}
+        models = [agent.llm for agent in self.agents.values() if agent.llm is not None]
+        self.engine = LlmEngine(models[0]) if models else None
+        #: Counts the times at which the engine's next event was asked for: only the last holds.
+        self.alarm = 0
+        self.slots: dict[str, set[int]] = {name: set() for name in self.agents}
+        self.draining = False
+        #: From when to when it has been there.
+        self.since_s, self.until_s = 0.0, float("inf")
+        #: Time for which its slots ran code, in all, in slot seconds.
+        self.busy_s = 0.0
+
+    def utilisation(self, until_s: float) -> tuple[float, float]:
+        """Return for how long its engine was busy, and could have been; without one, its slots."""
+        there_s = max(0.0, min(until_s, self.until_s) - self.since_s)
+        if self.engine is not None:
+            return self.engine.counts.busy_s, there_s
+        return self.busy_s, there_s * self.concurrency
+
+    @property
+    def outstanding(self) -> int:
+        """Calls that it has and that have not ended."""
+        return len(self.held)
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Tell the local controller; return what it wants done."""
+        return self.state.handle(event)
+
+    def asks(self) -> list[Ask]:
+        """Return what it asks its lanes for now."""
+        return [] if self.draining else self.credits.asks(self.state.load)

@@ -1,0 +1,96 @@
+"""Steering workers by hand: directives that a person, or a program of his, puts and withdraws."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Final
+
+from nalar.clock import Clock
+from nalar.controllers.roster import LEASES
+from nalar.directives import (
+    DIRECTIVE,
+    Directive,
+    Drain,
+    Issued,
+    Kill,
+    Route,
+    SetPriority,
+    decode_directive,
+    encode_directive,
+    flaw,
+    key_of,
+)
+from nalar.errors import MalformedMessage, UsageError
+from nalar.ids import AgentName, SessionId, WorkerId
+from nalar.statestore.port import KeyValue
+
+#: Who issues what is directed by hand.
+BY_HAND: Final = "hand"
+#: How long directives about one worker, session or request stand, in seconds.
+PASSING_S: Final = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A directive as it stands."""
+
+    key: str
+    revision: int
+    issued: Issued
+
+
+class Steering:
+    """Puts directives, and lists those that stand."""
+
+    def __init__(self, control: KeyValue, clock: Clock) -> None:
+        self._control = control
+        self._clock = clock
+
+    async def direct(self, directive: Directive, reason: str = "", *, by: str = BY_HAND) -> int:
+        """Have workers obey `directive` from now on; return its revision.
+
+        Those about one worker, session or request expire after an hour; the others stand until
+        withdrawn. Raises UsageError for values that no directive may have.
+        """
+        if wrong := flaw(directive):
+            raise UsageError(f"{type(directive).__name__} cannot have {wrong}")
+        issued = Issued(directive, by, reason, self._clock.now_s())
+        passing = isinstance(directive, Drain | Kill | Route) or (
+            isinstance(directive, SetPriority) and directive.scope == "request"
+        )
+        return await self._control.put(
+            key_of(directive), encode_directive(issued), ttl_s=PASSING_S if passing else None
+        )
+
+    async def migrate(
+        self, agent: AgentName, session: SessionId, worker: WorkerId, reason: str = ""
+    ) -> Route:
+        """Serve a session in a slot that `worker` owns from now on; return the route.
+
+        Raises UsageError when it owns none: who serves the agent is named.
+        """
+        owned: dict[str, int] = {}
+        for entry in await self._control.scan(f"{LEASES}.{agent}"):
+            owner, slot = (entry.value or b"").decode(), int(entry.key.rpartition(".")[2])
+            owned[owner] = min(slot, owned.get(owner, slot))
+        if worker not in owned:
+            others = ", ".join(sorted(owned)) or "nobody"
+            raise UsageError(f"{worker} owns no sessions of {agent}; {others} does")
+        route = Route(agent, session, owned[worker])
+        await self.direct(route, reason)
+        return route
+
+    async def withdraw(self, directive: Directive) -> bool:
+        """Take the directive back that stands under the key of this one; False if none does."""
+        key = key_of(directive)
+        stands = await self._control.get(key) is not None
+        await self._control.delete(key)
+        return stands
+
+    async def standing(self) -> list[Standing]:
+        """Return the directives that stand, by key; what cannot be read is left out."""
+        found: list[Standing] = []
+        for entry in await self._control.scan(DIRECTIVE):
+            with contextlib.suppress(MalformedMessage):
+                issued = decode_directive(entry.key, entry.value or b"")
+                found.append(Standing(entry.key, entry.revision, issued))
+        return found

@@ -1,0 +1,80 @@
+"""Steering workers by hand, from the command line."""
+
+import signal
+from typing import Any
+
+import pytest
+
+from tests.e2e.commands import Nalar, until
+
+
+def standing(served: Nalar, *kinds: str) -> list[dict[str, Any]]:
+    rows = served.json("directives", "ls", "-o", "json")
+    return [row for row in rows if row["kind"] in kinds]
+
+
+def test_a_paused_agent_waits_and_what_stands_is_listed(served: Nalar) -> None:
+    worker = served.start("worker", "flows.py")
+    worker.says("worker ready")
+    assert "shout is paused" in served("pause", "shout", "--reason", "a try").stderr
+    run = served("submit", "shout", "--json", '["hi"]').stdout.strip()
+    assert "has not ended" in served("result", run, "--timeout", 1, code=3).stderr
+    [row] = standing(served, "pause")
+    assert (row["kind"], row["by"], row["reason"]) == ("pause", "hand", "a try")
+    assert row["directive"] == {"agent": "shout"}
+    assert "a try" in served("directives", "ls").stdout
+    assert "shout goes on" in served("resume", "shout").stderr
+    assert served.json("result", run) == "HI!"
+    assert "was not paused" in served("resume", "shout").stderr
+    assert standing(served, "pause") == []
+
+
+def test_a_session_is_moved_to_another_worker_and_back_with_its_state(served: Nalar) -> None:
+    names = ["mover-1", "mover-2"]
+    for name in names:
+        served.start("worker", "flows.py", "--agents", "Counter", "--name", name).says("ready")
+    add = ("call", "Counter.add", "--session", "moving", "--json", "[1]")
+    for count, name in enumerate([*names, *names], 1):
+        until(lambda to=name: not served("sessions", "migrate", "Counter", "moving", "--to", to,
+                                         code=None).returncode, "it owns slots")  # fmt: skip
+        assert served.json(*add) == count
+
+
+def test_a_drained_worker_finishes_what_runs_and_ends(served: Nalar) -> None:
+    worker = served.start("worker", "flows.py", "--name", "tired")
+    worker.says("worker ready")
+    run = served("submit", "hold", "--json", '["last"]').stdout.strip()
+    assert served.entered("last") == [worker.pid]
+    served("drain", "tired")
+    served.open("last")
+    assert served.json("result", run) == worker.pid
+    assert worker.ends() == 0
+    again = served.start("worker", "flows.py", "--name", "tired")
+    again.says("worker ready")
+    served("drain", "tired", "--kill")
+    assert again.ends() == -signal.SIGKILL
+
+
+def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
+    served("limit", "--tenant", "acme", 4)
+    served("prioritize", "--session", "corner", "--agent", "Counter", "--", -5)
+    told = {row["kind"]: row["directive"] for row in standing(served, "limit", "priority")}
+    assert told["limit"] == {"scope": "tenant", "name": "acme", "concurrency": 4}
+    assert told["priority"]["value"] == -5
+    served("limit", "--tenant", "acme", 4, "--withdraw")
+    served("prioritize", "--session", "corner", "--agent", "Counter", "--withdraw", 0)
+    assert standing(served, "limit", "priority") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["pause", "nobody"], "no agent named 'nobody'"),
+        (["drain", "nobody"], "no worker 'nobody' is alive"),
+        (["sessions", "migrate", "Counter", "s", "--to", "nobody"], "owns no sessions of Counter"),
+        (["limit", "3"], "name one of --agent or --tenant"),
+        (["limit", "--agent", "x", "-1"], "-1"),
+    ],
+)
+def test_what_is_mistyped_is_named(served: Nalar, words: list[str], told: str) -> None:
+    assert told in served(*words, code=2).stderr

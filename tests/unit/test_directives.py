@@ -1,0 +1,81 @@
+"""Directives as they stand in the control bucket."""
+
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from nalar.directives import (
+    KINDS,
+    Directive,
+    Drain,
+    Issued,
+    Kill,
+    Limit,
+    Order,
+    Pause,
+    Provision,
+    Route,
+    SetPriority,
+    Shed,
+    decode_directive,
+    encode_directive,
+    key_of,
+)
+from nalar.errors import MalformedMessage
+from nalar.ids import AgentName, SessionId, WorkerId
+
+AGENT = AgentName("Analyst")
+ALL: list[Directive] = [
+    Route(AGENT, SessionId("s1"), 3),
+    SetPriority("request", "0abc", -2),
+    SetPriority("tenant", "acme", 7, AGENT),
+    Order(AGENT, "deadline"),
+    Pause(AGENT),
+    Limit("tenant", "acme", 4),
+    Shed(AGENT, 0, 1.5),
+    Provision(AGENT, 3),
+    Drain(WorkerId("w1")),
+    Kill(WorkerId("w1")),
+]
+
+
+@pytest.mark.parametrize("directive", ALL, ids=key_of)
+def test_a_directive_is_read_as_it_was_written(directive: Directive) -> None:
+    issued = Issued(directive, "srtf", "its requests wait", 1_700_000_000.5, epoch=4)
+    assert decode_directive(key_of(directive), encode_directive(issued)) == issued
+
+
+def test_every_kind_was_tried() -> None:
+    assert {type(directive) for directive in ALL} == set(KINDS.values())
+
+
+def test_directives_about_the_same_stand_under_one_key() -> None:
+    assert key_of(replace(ALL[0], slot=9)) == key_of(ALL[0]) == "directive.route.Analyst.s1"
+    assert len({key_of(directive) for directive in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"v": 2}, "version 2"),
+        ({"kind": "rout"}, "no known kind: 'rout'"),
+        ({"slot": "3"}, "slot = '3'"),
+        ({"slot": -1}, "slot = -1"),
+        ({"slot": True}, "slot = True"),
+        ({"agent": "a.b"}, "agent = 'a.b'"),
+        ({"agent": ""}, "agent = ''"),
+        ({"session": None}, "session = None"),
+        ({"session": "other"}, "stands elsewhere"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_named(change: dict[str, object], told: str) -> None:
+    body = orjson.loads(encode_directive(Issued(ALL[0], "x", "", 0.0))) | change
+    with pytest.raises(MalformedMessage, match=told):
+        decode_directive(key_of(ALL[0]), orjson.dumps(body))
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"v":1}', b'{"v":1,"kind":"route"}', b"\xff"])
+def test_what_is_no_directive_is_refused(body: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_directive("directive.route.Analyst.s1", body)
