@@ -74,7 +74,7 @@ class Steering:
             owned[owner] = min(slot, owned.get(owner, slot))
         if worker not in owned:
             others = ", ".join(sorted(owned)) or "nobody"
-            raise UsageError(f"{worker} owns no sessions of {agent}; {others} does")
+            raise UsageError(f"{worker} owns no sessions of {agent}; owned by: {others}")
         route = Route(agent, session, owned[worker])
         await self.direct(route, reason)
         return route

@@ -38,6 +38,8 @@ def test_a_session_is_moved_to_another_worker_and_back_with_its_state(served: Na
         until(lambda to=name: not served("sessions", "migrate", "Counter", "moving", "--to", to,
                                          code=None).returncode, "it owns slots")  # fmt: skip
         assert served.json(*add) == count
+    lost = served("sessions", "migrate", "Counter", "moving", "--to", "nobody", code=2).stderr
+    assert "nobody owns no sessions of Counter; owned by: mover-1, mover-2" in lost
 
 
 def test_a_drained_worker_finishes_what_runs_and_ends(served: Nalar) -> None:
@@ -71,7 +73,6 @@ def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
     [
         (["pause", "nobody"], "no agent named 'nobody'"),
         (["drain", "nobody"], "no worker 'nobody' is alive"),
-        (["sessions", "migrate", "Counter", "s", "--to", "nobody"], "owns no sessions of Counter"),
         (["limit", "3"], "name one of --agent or --tenant"),
         (["limit", "--agent", "x", "-1"], "-1"),
     ],
