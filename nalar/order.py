@@ -27,7 +27,7 @@ class Order:
     def __init__(self, ledger: Ledger, results: Results, parent: Ref) -> None:
         self._ledger = ledger
         self._results = results
-        self._pattern = f"call.*.*.*.{parent.root}.{parent.future}.*"
+        self._parent = parent
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         #: Every record up to here has been told to whoever expects it.
@@ -72,7 +72,8 @@ class Order:
 
     async def _catch_up(self, upto: int) -> None:
         if upto > self._upto:
-            entries = await self._ledger.find(self._pattern, after=self._upto, upto=upto)
+            children = f"call.*.*.*.{self._parent.root}.{self._parent.future}.*"
+            entries = await self._ledger.find(children, after=self._upto, upto=upto)
             for entry in entries:
                 self._results.announce(entry)
             self._upto = max(upto, entries[-1].revision if entries else 0)

@@ -27,15 +27,9 @@ class _Lane:
     backlog: int = 0
     #: Nothing of it may start: nothing is asked for.
     muted: bool = False
-
-    @property
-    def charged(self) -> int:
-        """What was asked for beyond listening, as far as something waits that could come.
-
-        Asks stay open at the server long after a lane has run dry: they must not use up what
-        the others could have.
-        """
-        return min(max(0, self.asked - self.listening), self.backlog)
+    #: What was asked for beyond listening, as far as something waits that could come: asks stay
+    #: open at the server long after a lane has run dry, and must not use up what others could have.
+    charged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +50,8 @@ class Credits:
         self._lanes: dict[str, _Lane] = {}
         #: Lanes with too few asks open.
         self._hungry: dict[str, _Lane] = {}
+        #: Lanes where more waits than was asked for.
+        self._behind: dict[str, _Lane] = {}
         #: What is charged, over all lanes.
         self._charged = 0
         self._asks = 0
@@ -72,6 +68,7 @@ class Credits:
     def close(self, lane: str) -> None:
         """Ask nothing more of `lane`."""
         self._hungry.pop(lane, None)
+        self._behind.pop(lane, None)
         gone = self._lanes.pop(lane, None)
         if gone is not None:
             self._charged -= gone.charged
@@ -85,21 +82,14 @@ class Credits:
 
     def delivered(self, lane: str, backlog: int) -> None:
         """One message asked of `lane` has come; `backlog` more wait behind it."""
-        self.lapsed(lane, 1)
         if (known := self._lanes.get(lane)) is not None:
-            self._charged -= known.charged
             known.backlog = backlog
-            self._charged += known.charged
+            self._answered(known, 1)
 
     def lapsed(self, lane: str, count: int) -> None:
         """The server gave up on `count` messages asked of `lane`."""
-        known = self._lanes.get(lane)
-        if known is not None:
-            self._charged -= known.charged
-            known.asked -= min(count, known.asked)
-            self._charged += known.charged
-            if known.asked <= known.listening // 2:
-                self._hungry[lane] = known
+        if (known := self._lanes.get(lane)) is not None:
+            self._answered(known, count)
 
     def asks(self, load: int) -> list[Ask]:
         """Return what to ask for now that `load` calls run or could run."""
@@ -118,14 +108,29 @@ class Credits:
         return wanted
 
     def _ask(self, lane: _Lane, count: int) -> Ask:
-        self._charged -= lane.charged
         lane.asked += count
-        self._charged += lane.charged
+        self._weigh(lane)
         return Ask(lane.name, count)
+
+    def _answered(self, lane: _Lane, count: int) -> None:
+        lane.asked -= min(count, lane.asked)
+        self._weigh(lane)
+        if lane.asked <= lane.listening // 2:
+            self._hungry[lane.name] = lane
+
+    def _weigh(self, lane: _Lane) -> None:
+        """Enter what a lane has asked for, and what waits there, into the books."""
+        charged = min(max(0, lane.asked - lane.listening), lane.backlog)
+        self._charged += charged - lane.charged
+        lane.charged = charged
+        if lane.backlog > lane.asked:
+            self._behind[lane.name] = lane
+        else:
+            self._behind.pop(lane.name, None)
 
     def _next(self) -> _Lane | None:
         """Choose the lane that gets the spare credits, or None when no lane has a backlog."""
-        waiting = [it for it in self._lanes.values() if it.backlog > it.asked and not it.muted]
+        waiting = [lane for lane in self._behind.values() if not lane.muted]
         if not waiting:
             return None
         self._asks += 1

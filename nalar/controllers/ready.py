@@ -45,7 +45,7 @@ class ReadyQueues:
 
     def pop(self) -> str | None:
         """Return the call that is to start now, and take it out of the line."""
-        while True:
+        while self._ranks:
             heads = [head for agent in list(self._queues) if (head := self._head(agent))]
             if not heads:
                 return None
@@ -57,6 +57,7 @@ class ReadyQueues:
                 continue
             self.discard(key)
             return key
+        return None
 
     def _head(self, agent: str | None) -> _Place | None:
         """Return the first of an agent's queue, if it may start anything at all."""

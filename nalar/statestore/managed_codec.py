@@ -106,7 +106,8 @@ class Codec:
 
     def _dump(self, field: str, values: list[Any]) -> tuple[list[JSON], bytes]:
         try:
-            dumped = self._wire.dump(values)
+            wire = self._wire
+            dumped = list(values) if wire.is_plain(values) else wire.dump(values)
             text = orjson.dumps(dumped)
             if b"null" in text:  # How orjson writes NaN, so look closer.
                 _refuse_nan(dumped)
