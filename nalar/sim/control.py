@@ -5,21 +5,9 @@ from dataclasses import dataclass
 
 from nalar.cluster.policy import Migrate, Policy, Suggestion, Withdraw
 from nalar.cluster.view import ClusterView
-from nalar.directives import (
-    Directive,
-    Drain,
-    Kill,
-    Limit,
-    Order,
-    Pause,
-    Provision,
-    Route,
-    SetPriority,
-    Shed,
-)
-from nalar.errors import UsageError
+from nalar.directives import Directive, Drain, Kill, Provision, Route, key_of
 from nalar.ids import AgentName
-from nalar.sim.steering import drain, move
+from nalar.sim.steering import direct, drain, withdraw
 from nalar.sim.supervising import Supervising
 from nalar.sim.world import World
 
@@ -51,6 +39,8 @@ class Control:
         self._policies = policies
         self._cadence = cadence
         self._moved_s: dict[tuple[str, str], float] = {}
+        #: What was issued last under each key, and not withdrawn.
+        self._issued: dict[str, Directive] = {}
         self.view = ClusterView()
         #: Directives issued, and decisions made.
         self.issued = 0
@@ -91,7 +81,8 @@ class Control:
         if self._world.users:
             timeline.after(self._cadence.period_s, self._decide)
 
-    def _filter(self, suggested: Iterable[Suggestion]) -> Iterable[Directive]:
+    def _filter(self, suggested: Iterable[Suggestion]) -> Iterable[Directive | Withdraw]:
+        """Return what differs from what stands already."""
         for suggestion in suggested:
             match suggestion:
                 case Migrate(agent, session, to):
@@ -100,23 +91,26 @@ class Control:
                     if slots and self.view.now_s - last_s >= _MOVE_EVERY_S:
                         self._moved_s[agent, session] = self.view.now_s
                         yield Route(agent, session, slots[0])
-                case Withdraw():
-                    pass
+                case Withdraw(directive):
+                    if self._issued.pop(key_of(directive), None) is not None:
+                        yield suggestion
                 case _:
-                    yield suggestion
+                    if self._issued.get(key_of(suggestion)) != suggestion:
+                        self._issued[key_of(suggestion)] = suggestion
+                        yield suggestion
 
-    def _apply(self, directive: Directive) -> None:
-        match directive:
-            case Route(agent, session, slot):
-                move(self._world, agent, session, slot)
+    def _apply(self, asked: Directive | Withdraw) -> None:
+        match asked:
+            case Withdraw(directive):
+                withdraw(self._world, directive)
             case Provision(agent, workers):
                 self._supervising.provision(agent, workers)
             case Drain(worker) | Kill(worker):
                 known = self._world.fabric.workers.get(worker)
                 if known is not None and not known.draining:
                     drain(self._world, known)
-            case SetPriority() | Order() | Pause() | Limit() | Shed():
-                raise UsageError(f"the simulator does not know {directive.kind} yet")
+            case _:
+                direct(self._world, asked)
 
 
 #: A session is moved at most this often.

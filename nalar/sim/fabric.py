@@ -69,7 +69,18 @@ class Fabric:
     def slot(self, agent: str, session: str) -> int:
         """Return the slot of a session."""
         routed = self.routes.get((agent, session))
-        return slot_of(SessionId(session), self.slots[agent]) if routed is None else routed
+        return self.own_slot(agent, session) if routed is None else routed
+
+    def own_slot(self, agent: str, session: str) -> int:
+        """Return the slot that a session has unless a directive says otherwise."""
+        return slot_of(SessionId(session), self.slots[agent])
+
+    def route(self, agent: str, session: str, slot: int | None) -> None:
+        """Give a session another slot; None: its own again."""
+        if slot is None:
+            self.routes.pop((agent, session), None)
+        else:
+            self.routes[(agent, session)] = slot
 
     def publish(self, invocation: Invocation) -> list[tuple[str, Invocation]]:
         """Put a call into its lane; return what is delivered, and to which worker."""

@@ -48,6 +48,8 @@ class Figures:
     cached: float
     #: Mean latency of the last quarter of requests against the second: above 1, a queue grows.
     growth: float
+    #: Requests refused.
+    shed: int
     #: Requests not ended when the simulation was.
     unfinished: int
     virtual_s: float
@@ -63,6 +65,7 @@ class Metrics:
     futures: int = 0
     migrations: int = 0
     transfers: int = 0
+    shed: int = 0
     in_time: int = 0
     begun_s: "array[float]" = field(default_factory=lambda: array("d"))
     latency_s: "array[float]" = field(default_factory=lambda: array("d"))
@@ -99,6 +102,7 @@ class Metrics:
             transfers=self.transfers,
             cached=cached,
             growth=self._growth(),
+            shed=self.shed,
             unfinished=self.begun - ended,
             virtual_s=virtual_s,
             curve_s=tuple(percentile(ordered, share / 100) for share in range(101))

@@ -1,11 +1,57 @@
 """What directives do to a simulated cluster: sessions move, workers come and go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from nalar.controllers.local_events import DrainBegan, LaneLost, Ticked
+from nalar.controllers.local_events import Directed, DrainBegan, LaneLost, Ticked
+from nalar.directives import Directive, Limit, Order, Pause, Route, SetPriority, Shed
 from nalar.sim.invocation import Invocation
 from nalar.sim.worker import SimWorker
 from nalar.sim.world import World
+
+
+def direct(world: World, directive: Directive) -> None:
+    """Have a directive obeyed from now on, unless it is one for supervisors."""
+    match directive:
+        case Route(agent, session, slot):
+            move(world, agent, session, slot)
+        case Shed(agent):
+            world.shedding[agent] = directive
+        case SetPriority(scope="request", name=root):
+            request = world.requests.get(root)
+            if request is not None:
+                world.standing.put(directive)
+                for name in sorted(request.workers & world.fabric.workers.keys()):
+                    tell(world, world.fabric.workers[name], world.standing.arriving(name, root))
+        case SetPriority() | Order() | Pause() | Limit():
+            world.standing.put(directive)
+            for worker in world.fabric.workers.values():
+                tell(world, worker, [Directed(directive)])
+        case _:
+            raise AssertionError(f"{directive.kind} is for supervisors")
+
+
+def withdraw(world: World, directive: Directive) -> None:
+    """Have a directive obeyed no longer."""
+    match directive:
+        case Route(agent, session, _):
+            move(world, agent, session, None)
+        case Shed(agent):
+            world.shedding.pop(agent, None)
+        case SetPriority() | Order() | Pause() | Limit():
+            world.standing.withdraw(directive)
+            for worker in world.fabric.workers.values():
+                tell(world, worker, [Directed(directive, withdrawn=True)])
+        case _:
+            pass  # What supervisors have done is done.
+
+
+def tell(world: World, worker: SimWorker, directed: Iterable[Directed]) -> None:
+    """Have a worker heed directives, or no longer."""
+    for event in directed:
+        if isinstance(event.directive, Pause):
+            agent = event.directive.agent
+            worker.credits.mute(f"{agent}/", muted=not event.withdrawn)
+        world.feed(worker, event)
 
 
 def give_up(world: World, worker: SimWorker, keys: tuple[str, ...]) -> None:
@@ -13,15 +59,15 @@ def give_up(world: World, worker: SimWorker, keys: tuple[str, ...]) -> None:
     world.feed(worker, LaneLost(keys))
 
 
-def move(world: World, agent: str, session: str, slot: int) -> None:
-    """Serve a session in another slot; what has not started goes with it."""
+def move(world: World, agent: str, session: str, slot: int | None) -> None:
+    """Serve a session in another slot, None: in its own; what has not started goes with it."""
     fabric = world.fabric
     old = fabric.slot(agent, session)
-    if old == slot:
+    if (fabric.own_slot(agent, session) if slot is None else slot) == old:
         return
     world.metrics.migrations += 1
     behind = fabric.take_out(agent, session)
-    fabric.routes[(agent, session)] = slot
+    fabric.route(agent, session, slot)
     owner = fabric.workers.get(fabric.owners[agent].get(old, ""))
     if owner is not None:
         give_up(world, owner, keys_of(owner, agent, lambda held: held.session == session))

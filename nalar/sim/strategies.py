@@ -1,12 +1,24 @@
 """The strategies by name: ours, parts of it taken away, and the peers' ways as baselines."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from nalar.errors import UsageError, suggest
 from nalar.sim.interim import Relief
+from nalar.sim.invocation import Invocation
 from nalar.sim.placing import Assigned, AtRandom, Lanes, Pinned
 from nalar.sim.simulate import Strategy
+
+
+def least_attained(invocation: Invocation) -> int:
+    """Return the priority of a call by the service that its request has had: in levels.
+
+    As Autellix has it: a level is double the one above it, from a second on.
+    """
+    request = invocation.request
+    return 0 if request is None else -int(math.log2(1.0 + request.attained_s))
+
 
 #: What is compared, by name.
 STRATEGIES: Final[dict[str, Strategy]] = {
@@ -25,6 +37,12 @@ STRATEGIES: Final[dict[str, Strategy]] = {
             "event_driven",
             "the least busy worker when the call is made, for good (Ray)",
             lambda _: Assigned(),
+        ),
+        Strategy(
+            "las",
+            "as event_driven, and the request that had least service first (Autellix)",
+            lambda _: Assigned(),
+            rank=least_attained,
         ),
     )
 }

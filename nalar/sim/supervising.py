@@ -5,7 +5,7 @@ Agents of one group share their nodes: a worker of one starts where one of anoth
 
 from itertools import count
 
-from nalar.sim.steering import drain, share_slots, wake
+from nalar.sim.steering import drain, share_slots, tell, wake
 from nalar.sim.worker import SimWorker
 from nalar.sim.workload import AgentModel
 from nalar.sim.world import World
@@ -76,6 +76,7 @@ class Supervising:
         worker = SimWorker(name, [agent], window=self._world.costs.window)
         worker.since_s = self._world.timeline.now_s
         self._world.fabric.join(worker)
+        tell(self._world, worker, self._world.standing.joining())
         wake(self._world, worker)
         return worker
 

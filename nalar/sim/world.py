@@ -25,13 +25,17 @@ from nalar.controllers.local_events import (
     Start,
     Stop,
 )
+from nalar.controllers.ranking import Traits
+from nalar.directives import Shed
 from nalar.errors import UsageError
+from nalar.ids import AgentName
 from nalar.sim.engine import Timeline
 from nalar.sim.fabric import Fabric
 from nalar.sim.invocation import Invocation, Request
 from nalar.sim.llm import Prompt
 from nalar.sim.metrics import Figures, Metrics
 from nalar.sim.placing import Placement
+from nalar.sim.standing import Standing
 from nalar.sim.worker import SimWorker
 from nalar.sim.workload import Arrival, Call, Calls, Pause, Turn, Work
 
@@ -49,6 +53,8 @@ class Costs:
     window: float = 1.0
 
 
+#: Later than any simulation ends, in seconds.
+_NEVER_S = 1e9
 #: Effects of a worker that are still to be carried out.
 _Todo = tuple[SimWorker, Effect]
 
@@ -67,8 +73,11 @@ class World:
     futures_max: int = 0
     #: Users who are still to come, or to go on.
     users: int = 0
-    #: Requests that have not ended.
-    open: int = 0
+    #: Requests that have not ended, by root.
+    requests: dict[str, Request] = field(default_factory=dict[str, Request])
+    standing: Standing = field(default_factory=Standing)
+    #: Agents that refuse requests.
+    shedding: dict[str, Shed] = field(default_factory=dict[str, Shed])
     #: How busy workers were while users came: what follows is a long goodbye.
     _utilisation: float | None = None
     _todo: deque[_Todo] = field(default_factory=deque[_Todo])
@@ -96,16 +105,22 @@ class World:
 
     def _begin(self, driver: Invocation, turn: Turn) -> None:
         """A user asks: a request begins."""
-        now_s, key = self.timeline.now_s, next(self._numbers)
+        now_s = self.timeline.now_s
         if self._is_late():
             self.users -= 1
             return  # It is late: nobody asks any more, and this user does not come back.
+        shed = self.shedding.get(turn.call.agent or "")
+        if shed is not None and turn.priority < shed.below:
+            self.metrics.shed += 1
+            self.timeline.after(0.0, self._step, driver)  # The user gives this one up.
+            return
         deadline_s = now_s + turn.deadline_s if turn.deadline_s is not None else float("inf")
-        session = turn.call.session or f"s{key}"
-        request = Request(f"r{key}", session, turn.tenant, turn.priority, now_s, deadline_s)
         self.metrics.begun += 1
+        number = self.metrics.begun
+        session = turn.call.session or f"s{number}"
+        request = Request(f"r{number}", session, turn.tenant, turn.priority, now_s, deadline_s)
         driver.pending = 1
-        self.open += 1
+        self.requests[request.root] = request
         self._make(driver, turn.call, request, session)
 
     def _is_late(self) -> bool:
@@ -252,15 +267,22 @@ class World:
         agent = invocation.agent
         invocation.worker, invocation.arrived_s = worker.name, now_s
         worker.held[invocation.key] = invocation
-        assert invocation.request is not None
-        invocation.request.workers.add(worker.name)
+        request = invocation.request
+        assert request is not None
+        request.workers.add(worker.name)
         worker.meter.queued(invocation, now_s)
+        for directed in self.standing.arriving(worker.name, request.root):
+            self.feed(worker, directed)
         lock = f"{agent.name}/{invocation.session}" if agent.stateful and agent.exclusive else None
-        deadline = float("inf")
-        arrived = Arrived(
-            invocation.key, lock, self.rank(invocation), deadline, frozenset(), None, now_s
-        )
-        self.feed(worker, arrived)
+        traits = Traits(
+            AgentName(agent.name), invocation.session, request.root, request.tenant,
+            invocation.depth, request.begun_s,
+        )  # fmt: skip
+        # Deadlines order calls, but nothing expires here: what is late is done all the same.
+        self.feed(worker, Arrived(
+            invocation.key, lock, self.rank(invocation), request.deadline_s + _NEVER_S,
+            frozenset(), None, now_s, traits=traits,
+        ))  # fmt: skip
 
     def feed(self, worker: SimWorker, event: Event) -> None:
         """Tell a worker's local controller and do what it wants, oldest first."""
@@ -338,11 +360,14 @@ class World:
     def _answer(self, invocation: Invocation) -> None:
         request = invocation.request
         if request is not None:
-            self.open -= 1
+            del self.requests[request.root]
             self.metrics.ended(request, self.timeline.now_s)
-            if not self.open and self._is_late():
+            if not self.requests and self._is_late():
                 self.timeline.stop()
             self.fabric.forget(request)
+            for directed in self.standing.forget(request.root):
+                for name in sorted(request.workers & self.fabric.workers.keys()):
+                    self.feed(self.fabric.workers[name], directed)
 
     def _child_ended(self, parent: Invocation) -> None:
         parent.pending -= 1
