@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from nalar.bus.port import Queue
+from nalar.bus.port import Queue, Reports
 from nalar.ids import AgentName
 from nalar.statestore.port import Blobs, Chunks, KeyValue, Ledger
 
@@ -65,6 +65,11 @@ class Backend(Protocol):
     @property
     def chunks(self) -> Chunks:
         """What calls yield before they end."""
+        ...
+
+    @property
+    def reports(self) -> Reports:
+        """Metric reports of workers."""
         ...
 
     @property

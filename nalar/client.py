@@ -15,6 +15,7 @@ from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
 from nalar.agents.stub import Stub
 from nalar.backend import Store
+from nalar.bus.port import Watch
 from nalar.cancellations import Cancellation, Cancellations
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
 from nalar.controllers.registering import AGENTS
@@ -27,7 +28,7 @@ from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token, is_
 from nalar.letters import DeadLetter
 from nalar.loops import LoopThread
 from nalar.runs import Runs
-from nalar.statestore.port import LedgerEntry, Watch
+from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Sessions
 from nalar.steering import Steering
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nalar.agents.registry import REGISTRY
+from nalar.bus.port import Watch
 from nalar.context import Slot
 from nalar.errors import NalarError, NonDeterminismError
 from nalar.futures import Future
@@ -14,7 +15,6 @@ from nalar.lineage import Lineage
 from nalar.order import Order
 from nalar.orphans import Orphans
 from nalar.results import Results
-from nalar.statestore.port import Watch
 from nalar.stopping import StopFlag
 
 

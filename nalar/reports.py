@@ -7,12 +7,14 @@ the worker started, so that a lost report loses nothing.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from nalar.errors import MalformedMessage
-from nalar.ids import AgentName, RootId, SessionId, WorkerId
+from nalar.ids import AgentName, RootId, SessionId, WorkerId, is_wire_token
 
 #: Reports of one worker in a second, at the most.
 PER_SECOND_MAX: Final = 10
@@ -104,19 +106,19 @@ def encode_report(report: Report) -> bytes:
 
 
 def decode_report(body: bytes) -> Report:
-    """Return the report; raises MalformedMessage for what is none."""
+    """Return the report; raises MalformedMessage for what is none.
+
+    Fields that it does not know are those of a later version, and are left out.
+    """
     try:
-        told: dict[str, Any] = orjson.loads(body)
-        report = Report(**told)
-        report.agents = {name: AgentLoad(**load) for name, load in report.agents.items()}  # type: ignore[arg-type] -- as they were read
-        report.sessions = {
-            agent: {key: None if load is None else SessionLoad(**load) for key, load in of.items()}  # type: ignore[arg-type]
-            for agent, of in report.sessions.items()
-        }
-        report.requests = {
-            root: None if load is None else RequestLoad(**load)  # type: ignore[arg-type]
-            for root, load in report.requests.items()
-        }
-    except (TypeError, AttributeError, ValueError) as error:
+        report = _reader().validate_json(body, strict=True)
+    except ValidationError as error:
         raise MalformedMessage(f"not a metric report: {error}") from error
+    if not is_wire_token(report.worker):
+        raise MalformedMessage(f"a metric report of {report.worker[:100]!r}, which is no worker")
     return report
+
+
+@cache
+def _reader() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)

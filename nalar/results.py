@@ -11,9 +11,10 @@ import random
 from collections.abc import Callable
 from itertools import islice
 
+from nalar.bus.port import Watch
 from nalar.errors import NalarError
 from nalar.ids import Ref
-from nalar.statestore.port import Ledger, LedgerEntry, Watch
+from nalar.statestore.port import Ledger, LedgerEntry
 
 log = logging.getLogger("nalar.results")
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
+from nalar.bus.port import Watch
 from nalar.clock import Clock
 from nalar.context import current_call
 from nalar.errors import ArgumentError, MalformedMessage, NalarError, NotData, UsageError
@@ -24,7 +25,7 @@ from nalar.messages import Payload
 from nalar.once import commit_once
 from nalar.own_records import SENT, sent_record, sent_ref
 from nalar.settings import Settings
-from nalar.statestore.port import Ledger, LedgerEntry, Watch
+from nalar.statestore.port import Ledger, LedgerEntry
 from nalar.wire import WireType, canonical, encode, reasons
 
 log = logging.getLogger("nalar.signals")

@@ -14,11 +14,12 @@ from typing import Any, Generic, TypeVar, cast
 import orjson
 
 from nalar.agents.spec import MethodSpec
+from nalar.bus.port import Watch
 from nalar.chunks import Assembly, Chunk, Stream
 from nalar.errors import NalarError, StreamRestarted, UsageError
 from nalar.futures import Future
 from nalar.ids import Ref
-from nalar.statestore.port import ChunkEntry, Chunks, Watch
+from nalar.statestore.port import ChunkEntry, Chunks
 
 T = TypeVar("T")
 

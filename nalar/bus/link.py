@@ -286,7 +286,7 @@ class Link:
             self._acks.append(frame)
 
     def ask(self, subject: str, reply: str, payload: bytes) -> bool:
-        """Send a request whose replies go to `reply`; False when there is no connection."""
+        """Send a word whose replies, if any, go to `reply`; False when there is no connection."""
         if self._connection is None:
             return False
         self._connection.write(f"PUB {subject} {reply} {len(payload)}\r\n".encode(), payload, _CRLF)

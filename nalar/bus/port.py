@@ -1,4 +1,6 @@
-"""The queue as the rest of Nalar sees it; adapters are bus.jetstream and bus.memory.
+"""The queue, and metric reports, as the rest of Nalar sees them.
+
+Adapters are bus.jetstream, bus.link_reports, bus.memory and bus.memory_reports.
 
 Every promise below has a test in tests/contract that runs on each adapter.
 """
@@ -10,6 +12,15 @@ from typing import Protocol
 from nalar.errors import MalformedMessage
 from nalar.ids import AgentName
 from nalar.messages import Invocation
+from nalar.reports import Report
+
+
+class Watch(Protocol):
+    """A standing interest; `close` ends it at once and may be called twice."""
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        ...
 
 
 class Delivery(Protocol):
@@ -93,4 +104,23 @@ class Queue(Protocol):
         lapsed: Callable[[int], None],
     ) -> Inbox:
         """Open a lane. `deliver` is called on the event loop for each message, in order."""
+        ...
+
+
+class Reports(Protocol):
+    """Metric reports of workers: told to whoever listens, and kept by nobody."""
+
+    def publish(self, report: Report) -> None:
+        """Tell a report at once; without a connection it is lost.
+
+        Raises ValueTooLarge when it exceeds the payload limit.
+        """
+        ...
+
+    def watch(self, deliver: Callable[[Report], None]) -> Watch:
+        """Call `deliver` on the event loop for each report from now on.
+
+        Those of one worker come in order; any may be lost, which its `number` shows. What is no
+        report is left out.
+        """
         ...

@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from nalar.errors import InvalidToken
-from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, is_wire_token
+from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, WorkerId, is_wire_token
 
 # Invocations: one work-queue stream an agent, one durable consumer a lane.
 
@@ -259,6 +259,17 @@ def chunk_subject(ref: Ref) -> str:
 def said_subject(ref: Ref) -> str:
     """Return where the chunks of a call are announced."""
     return f"nalar.said.{ref.agent}.{ref.root}.{ref.future}"
+
+
+# Metric reports: told, not stored.
+
+_METRICS = "nalar.metrics."
+METRICS_FILTER: Final = f"{_METRICS}*"
+
+
+def metrics_subject(worker: WorkerId) -> str:
+    """Return where a worker's metric reports are told."""
+    return f"{_METRICS}{worker}"
 
 
 # Blobs: the object store's standard layout, so that `nats object get` reads them.

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from nalar.backend import Backend
+from nalar.bus.port import Watch
 from nalar.clock import Clock
 from nalar.errors import NalarError
 from nalar.notices import CANCEL, Notices, notice_key, notice_token, notice_until
-from nalar.statestore.port import KeyValueEntry, Watch
+from nalar.statestore.port import KeyValueEntry
 
 #: How often all notices are listed again, in case one was lost on its way, in seconds.
 _LIST_S: Final = 30.0

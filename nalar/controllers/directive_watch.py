@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from nalar.backend import Backend
+from nalar.bus.port import Watch
 from nalar.directives import DIRECTIVE, Directive, decode_directive
 from nalar.errors import MalformedMessage, NalarError
-from nalar.statestore.port import KeyValueEntry, Watch
+from nalar.statestore.port import KeyValueEntry
 
 log = logging.getLogger("nalar.worker")
 

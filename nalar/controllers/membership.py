@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from nalar.agents.spec import AgentSpec
+from nalar.bus.port import Watch
 from nalar.controllers.pulse import BEATS
 from nalar.controllers.roster import LEASES, WORKERS, Roster
 from nalar.controllers.slots import plan_slots
 from nalar.errors import Conflict, NalarError
 from nalar.ids import AgentName, WorkerId
 from nalar.settings import Settings
-from nalar.statestore.port import KeyValue, KeyValueEntry, Watch
+from nalar.statestore.port import KeyValue, KeyValueEntry
 
 #: A notice may be lost: in so many turns the registry is read once.
 _LISTED_EVERY: Final = BEATS

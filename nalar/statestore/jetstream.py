@@ -10,6 +10,7 @@ from nalar.bus import subjects, topology
 from nalar.bus.codec import HEADERS_MAX_BYTES
 from nalar.bus.jetstream import JetStreamQueue
 from nalar.bus.link import Link
+from nalar.bus.link_reports import LinkReports
 from nalar.bus.pull import EXTEND
 from nalar.bus.together import together
 from nalar.errors import NalarError
@@ -47,6 +48,7 @@ class JetStreamBackend:
         self.blobs = JetStreamBlobs(link, settings)
         self.chunks = JetStreamChunks(link, settings)
         self.inline_max_bytes = link.max_payload - HEADERS_MAX_BYTES
+        self.reports = LinkReports(link, self.inline_max_bytes)
         #: How many copies streams are made with.
         self._replicas = replicas
         self._settings = settings

@@ -17,6 +17,7 @@ from nalar.bus import subjects
 from nalar.bus.codec import HEADERS_MAX_BYTES
 from nalar.bus.fields import blobs_named
 from nalar.bus.memory import PAYLOAD_MAX_BYTES, MemoryQueue, MemoryQueues, answered, check_size
+from nalar.bus.memory_reports import MemoryReports, ReportFeed
 from nalar.errors import CommitLost, CommitUnknown, Conflict, Unavailable
 from nalar.ids import AgentName, Ref, RootId, SessionId
 from nalar.messages import BlobRef
@@ -144,6 +145,7 @@ class MemoryBroker:
         #: By name: the data, and when it was put last, by the loop's clock.
         self.blobs: dict[str, tuple[bytes, float]] = {}
         self.chunks = ChunkLog()
+        self.reports = ReportFeed()
         self._revision = 0
 
     def next_revision(self) -> int:
@@ -340,6 +342,7 @@ class MemoryBackend:
         self.control = MemoryKeyValue(broker, broker.control)
         self.blobs = MemoryBlobs(broker)
         self.chunks = MemoryChunks(broker.chunks)
+        self.reports = MemoryReports(broker.reports)
 
     def on_reconnect(self, notify: Callable[[], None]) -> None:
         del notify  # This connection is never lost.
@@ -354,7 +357,7 @@ class MemoryBackend:
     async def close(self) -> None:
         self.queue.close()
         self.ledger.closed = self.snapshots.closed = self.control.closed = True
-        self.chunks.closed = True
+        self.chunks.closed = self.reports.closed = True
 
 
 def open_memory(settings: Settings, broker: MemoryBroker | None = None) -> MemoryBackend:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from nalar.bus.port import Watch
 from nalar.chunks import Chunk
 from nalar.ids import AgentName, Ref, RootId, SessionId
 from nalar.messages import BlobRef
@@ -19,14 +20,6 @@ class LedgerEntry:
     ref: Ref
     revision: int
     body: bytes
-
-
-class Watch(Protocol):
-    """A standing interest; `close` ends it at once and may be called twice."""
-
-    def close(self) -> None:
-        """Hear nothing more."""
-        ...
 
 
 class Ledger(Protocol):

@@ -93,6 +93,10 @@ class JetStreamWorld:
         client = self._clients[0] if self._clients else await self.connect()
         await client.link.request(Waiter(subject, body, headers), PATIENCE_S)
 
+    def tell(self, subject: str, body: bytes) -> None:
+        """Publish bytes that nobody answers, as any program might."""
+        self._clients[0].link.signal(subject.encode(), body)
+
     async def close(self) -> None:
         for client in self._clients:
             await client.close()

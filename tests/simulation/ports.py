@@ -379,6 +379,7 @@ class WireBackend:
         self.control = WireKeyValue(wire, inner.control)
         self.blobs = WireBlobs(wire, inner)
         self.chunks = WireChunks(wire, inner.chunks)
+        self.reports = inner.reports
 
     def on_reconnect(self, notify: Callable[[], None]) -> None:
         self._wire.on_reconnect.append(notify)

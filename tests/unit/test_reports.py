@@ -30,13 +30,24 @@ def test_a_report_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"[]", b"{}", b"null", b'{"worker":"w"}',
+        b"", b"\xff", b"[]", b"{}", b"null", b'{"worker":"w"}',
         (b'{"worker":"w","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,"applied":0,'
-        b'"agents":{"A":{"quequed":1}}}'),
+        b'"agents":{"A":{"queued":"1"}}}'),
         (b'{"worker":"w","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,"applied":0,'
         b'"requests":[1]}'),
+        (b'{"worker":"w","number":"1","at_s":1,"full":true,"concurrency":1,"running":0,'
+        b'"applied":0}'),
+        (b'{"worker":"a.b","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,'
+        b'"applied":0}'),
     ],
 )  # fmt: skip
 def test_what_is_no_report_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode_report(body)
+
+
+def test_fields_of_a_later_version_are_left_out() -> None:
+    report = Report(WorkerId("w1"), 1, 1.0, full=True, concurrency=1, running=0, applied=0)
+    report.agents[AGENT] = AgentLoad(queued=2)
+    body = encode_report(report).replace(b'"queued":2', b'"mood":"fine","queued":2')
+    assert decode_report(body) == report
