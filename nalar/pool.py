@@ -1,39 +1,23 @@
 """A pool of worker processes: kept alive while we live, drained when we go.
 
-Knows nothing of agents: it runs a command so many times. The other end of it, for the command
-that was run, stands in `nalar.processes`.
+Knows nothing of agents: it runs a command so many times. What keeps one of them alive is in
+`nalar.place`; the other end, for the command that was run, stands in `nalar.processes`.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from io import FileIO
-from typing import Any, Final, Self, TypeVar
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 from nalar.errors import UsageError
-from nalar.processes import EXIT_RECYCLED, PARENT, READY, Stopped, StopSignals
+from nalar.place import LEAVE_S, Command, Place
+from nalar.processes import Stopped, StopSignals
 
 log = logging.getLogger("nalar.processes")
 
 T = TypeVar("T")
-
-#: Exit code of a command that cannot do what was asked: starting it again would not help.
-EXIT_USAGE: Final = 2
-#: First and longest pause before a child that died is started again, in seconds.
-RESTART_S: Final = 0.5
-RESTART_MAX_S: Final = 30.0
-#: A child that lived this long begins with the first pause again.
-STEADY_S: Final = 20.0
-#: Time to leave after the grace that calls get: to hand back leases and close, in seconds.
-LEAVE_S: Final = 5.0
-#: How long what a process that has ended wrote may still be read, in seconds.
-LAST_WORDS_S: Final = 1.0
-READ_BYTES: Final = 65_536
 
 
 class WorkerRefused(UsageError):
@@ -42,45 +26,14 @@ class WorkerRefused(UsageError):
     code = "worker_refused"
 
 
-@dataclass(eq=False, slots=True)
-class _Child:
-    """One process of a pool."""
-
-    process: asyncio.subprocess.Process
-    #: It was told to go: its end is no accident.
-    leaving: bool = False
-    #: The name under which it serves; empty until it does.
-    ready: str = ""
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def leave(self) -> None:
-        """Ask it to drain and end."""
-        self.leaving = True
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
-
-    def kill(self) -> None:
-        """End it and what it started."""
-        self.leaving = True
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-
-
 @dataclass(frozen=True, slots=True)
-class Command:
-    """What a pool runs."""
+class Trouble:
+    """What is wrong with a process that does not stay alive."""
 
-    argv: Sequence[str]
-    #: Added to our own environment.
-    environ: Mapping[str, str] = field(default_factory=dict[str, str])
-    #: How long one may drain after it was told to go.
-    grace_s: float = 20.0
-    #: Gets each line that a process writes; without it they write to our stderr themselves.
-    say: Callable[[str], None] | None = None
+    #: How it ended last: `code=1`, `signal=SIGKILL`.
+    ending: str
+    #: How often in a row.
+    failures: int
 
 
 class Pool:
@@ -89,19 +42,26 @@ class Pool:
     Use as an async context manager; leaving it stops them. Children write to our stderr only.
     """
 
-    def __init__(self, command: Command, count: int, stop: StopSignals) -> None:
+    def __init__(
+        self,
+        command: Command,
+        count: int,
+        stop: StopSignals,
+        *,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._command = command
         self._count = count
         self._stop = stop
-        self._stopping = asyncio.Event()
-        self._children: set[_Child] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: Called when a child begins to serve, or ends.
+        self._changed = changed
+        #: Places that are kept filled, oldest first; one that was given up is only in `_tasks`.
+        self._places: list[Place] = []
+        self._tasks: dict[asyncio.Task[bool], Place] = {}
         loop = asyncio.get_running_loop()
         #: Ends with WorkerRefused when a child cannot work at all.
         self._refused: asyncio.Future[None] = loop.create_future()
         self._ready = asyncio.Event()
-        #: Counts the sets of children: those of an older one have no successors.
-        self._generation = 0
 
     async def __aenter__(self) -> Self:
         self._fill()
@@ -110,94 +70,62 @@ class Pool:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    @property
+    def count(self) -> int:
+        """How many processes are kept alive."""
+        return self._count
+
+    def serving(self) -> list[str]:
+        """Return the names under which children serve; those that drain are left out."""
+        return [place.serving for place in self._places if place.serving]
+
+    def leaving(self) -> int:
+        """Return how many children drain."""
+        return sum(place.given_up for place in self._tasks.values())
+
+    def trouble(self) -> Trouble | None:
+        """Return what is wrong with the child that has failed most often in a row, if any has."""
+        failing = [place for place in self._places if place.failures and not place.steady]
+        if not failing:
+            return None
+        worst = max(failing, key=lambda place: place.failures)
+        return Trouble(worst.ending, worst.failures)
+
+    def resize(self, count: int) -> None:
+        """Keep `count` processes alive from now on; those that are too many drain.
+
+        First go those that do not serve, then the youngest.
+        """
+        self._count = count
+        while len(self._places) > count:
+            idle = [place for place in self._places if not place.serving]
+            self._give_up((idle or self._places)[-1])
+        self._fill()
+        self._look()
+
     def _fill(self) -> None:
-        self._generation += 1
-        for _ in range(self._count):
-            self._own(RESTART_S)
+        while len(self._places) < self._count:
+            place = Place(self._command, self._look)
+            self._places.append(place)
+            task = asyncio.get_running_loop().create_task(place.keep())
+            self._tasks[task] = place
+            task.add_done_callback(self._emptied)
 
-    def _own(self, pause_s: float) -> None:
-        task = asyncio.get_running_loop().create_task(self._live(self._generation, pause_s))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _give_up(self, place: Place) -> None:
+        self._places.remove(place)
+        place.give_up()
 
-    async def _live(self, generation: int, pause_s: float) -> None:
-        """Run one child to its end, and see to its successor."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        child, pipe = await self._start()
-        self._children.add(child)
-        if self._stopping.is_set() or generation != self._generation:
-            child.leave()
-        hearing = loop.create_task(self._hear(child, pipe))
-        relaying = loop.create_task(_relay(child.process, self._command.say))
-        try:
-            code = await child.process.wait()
-        finally:
-            await asyncio.wait({relaying}, timeout=LAST_WORDS_S)
-            relaying.cancel()
-            self._children.discard(child)
-            hearing.cancel()
-            pipe.close()
-        if child.leaving:
-            log.debug("worker process stopped pid=%d %s", child.pid, _ending(code))
-        elif code == EXIT_USAGE:
+    def _emptied(self, task: "asyncio.Task[bool]") -> None:
+        place = self._tasks.pop(task)
+        if not task.cancelled() and not task.result() and not place.given_up:
             self._refuse()
-        elif code == EXIT_RECYCLED:
-            log.info("worker recycled pid=%d", child.pid)
-            await self._replace(generation, 0.0)
-        else:
-            if loop.time() - began > STEADY_S:
-                pause_s = RESTART_S
-            ending = _ending(code)
-            log.warning("worker died pid=%d %s again_in=%.1fs", child.pid, ending, pause_s)
-            await self._replace(generation, pause_s)
+        self._look()
 
-    async def _replace(self, generation: int, pause_s: float) -> None:
-        """Start another child after a pause, unless none is wanted by then."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._stopping.wait()
-        if not self._stopping.is_set() and generation == self._generation:
-            self._own(min(RESTART_MAX_S, pause_s * 2) or RESTART_S)
-
-    async def _start(self) -> tuple[_Child, FileIO]:
-        reading, writing = os.pipe()
-        # Our stdout is for results; what agents print is not.
-        to_us = asyncio.subprocess.PIPE if self._command.say else sys.stderr.fileno()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command.argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=to_us,
-                stderr=asyncio.subprocess.STDOUT,
-                env=os.environ
-                | {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
-                | dict(self._command.environ)
-                | {PARENT: str(os.getpid()), READY: str(writing)},
-                pass_fds=(writing,),
-                start_new_session=True,  # Ctrl-C is for us: we tell them when to go.
-            )
-        except BaseException:
-            os.close(reading)
-            raise
-        finally:
-            os.close(writing)
-        return _Child(process), FileIO(reading, "rb")
-
-    async def _hear(self, child: _Child, pipe: FileIO) -> None:
-        """Wait until the child says that it serves, or ends."""
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), pipe
-        )
-        try:
-            child.ready = (await reader.read()).decode()
-        finally:
-            transport.close()
-        if child.ready:
-            log.debug("worker process ready pid=%d name=%s", child.pid, child.ready)
-            if sum(bool(other.ready) for other in self._children) >= self._count:
-                self._ready.set()
+    def _look(self) -> None:
+        """See whether all serve."""
+        ready = len(self.serving()) >= self._count
+        (self._ready.set if ready else self._ready.clear)()
+        self._changed()
 
     def _refuse(self) -> None:
         if not self._refused.done():
@@ -239,20 +167,19 @@ class Pool:
     def renew(self) -> None:
         """Start fresh processes in the place of those that run, which drain meanwhile."""
         self._refused = asyncio.get_running_loop().create_future()
-        self._ready.clear()
-        for child in self._children:
-            child.leave()
-            child.ready = ""
+        for place in list(self._places):
+            self._give_up(place)
         self._fill()
+        self._look()
 
     async def stop(self, *, within_s: float | None = None) -> None:
         """Let the children drain, for as long as the command says unless `within_s` does.
 
         What is left then, or when the user insists, is killed.
         """
-        self._stopping.set()
-        for child in self._children:
-            child.leave()
+        self._count = 0
+        for place in list(self._places):
+            self._give_up(place)
         limit_s = self._command.grace_s + LEAVE_S if within_s is None else within_s
         insisted = asyncio.get_running_loop().create_task(self._stop.insisted.wait())
         try:
@@ -262,34 +189,12 @@ class Pool:
                         {insisted, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
                     )
         except TimeoutError:
-            log.info("worker processes killed count=%d", len(self._children))
+            log.info("worker processes killed count=%d", len(self._tasks))
         finally:
             insisted.cancel()
-            for child in self._children:
-                child.kill()
+            for place in self._tasks.values():
+                place.kill()
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._refused.done():
             self._refused.exception()  # Seen: nobody has to be warned of it.
-
-
-async def _relay(process: asyncio.subprocess.Process, say: Callable[[str], None] | None) -> None:
-    """Hand over what the process writes, line by line."""
-    if process.stdout is None or say is None:
-        return
-    rest = b""
-    while chunk := await process.stdout.read(READ_BYTES):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            say(line.decode("utf-8", "replace"))
-    if rest:
-        say(rest.decode("utf-8", "replace"))
-
-
-def _ending(code: int) -> str:
-    """Return how a process ended, for people."""
-    if code >= 0:
-        return f"code={code}"
-    with contextlib.suppress(ValueError):
-        return f"signal={signal.Signals(-code).name}"
-    return f"signal={-code}"

@@ -24,7 +24,7 @@ from nalar_cli.options import (
 
 if TYPE_CHECKING:
     from nalar.agents.spec import AgentSpec
-    from nalar.pool import Command
+    from nalar.place import Command
     from nalar.settings import Settings
 
 #: How often the server is looked at, in seconds.
@@ -135,7 +135,7 @@ def command_of(
     words: list[str], settings: "Settings", say: Callable[[str], None] | None = None
 ) -> "Command":
     """Return the command that runs `nalar` with `words` in a child process."""
-    from nalar.pool import Command
+    from nalar.place import Command
 
     argv = [sys.executable, "-m", "nalar_cli", *words]
     path = os.pathsep.join(entry for entry in sys.path if entry)
