@@ -4,14 +4,16 @@ Taking a report in costs what the report says has changed. What policies need in
 indexed: sessions and requests with calls that wait, and what has changed since the last decision.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from nalar.cluster.waiting import SessionKey, WaitingSessions
+from nalar.directives import Issued, Provision, key_of
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, RequestLoad, SessionLoad
 
-#: A session of an agent.
-SessionKey = tuple[AgentName, SessionId]
+#: Tenants that are remembered beyond this are those of whom nothing is there any more.
+TENANTS_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -98,28 +100,51 @@ class RequestView:
         return next(iter(self.parts.values())).tenant
 
 
+@dataclass(slots=True)
+class TenantView:
+    """What is done on behalf of a tenant, in all workers."""
+
+    queued: int = 0
+    running: int = 0
+    #: Time that its code has run, in seconds, for as long as the tenant has been known.
+    busy_s: float = 0.0
+    #: Parts of requests that are in some worker.
+    parts: int = 0
+
+
 class ClusterView:
     """All that policies may look at; they must not change it."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
         self.workers: dict[WorkerId, WorkerView] = {}
-        #: Calls of each agent that wait in its queue and that no worker holds.
+        #: Calls of each agent that wait in its queue and that no worker holds; names every agent
+        #: that has a queue, whether it is served or not.
         self.backlog: dict[AgentName, int] = {}
+        #: Directives that stand, by key.
+        self.standing: dict[str, Issued] = {}
         self.sessions: dict[SessionKey, SessionView] = {}
         self.requests: dict[RootId, RequestView] = {}
+        self.tenants: dict[str, TenantView] = {}
         #: Sessions with calls that wait.
         self.waiting: dict[SessionKey, SessionView] = {}
         #: What has changed since `settle` was called last.
         self.changed_sessions: set[SessionKey] = set()
         self.changed_requests: set[RootId] = set()
+        self._by_age = WaitingSessions()
+        #: Workers of each agent, by name; empty once one of them has come, gone or changed.
+        self._serving: dict[AgentName, list[WorkerView]] = {}
 
     def serving(self, agent: AgentName) -> list[WorkerView]:
         """Return the workers that serve `agent`, by name."""
-        return sorted(
-            (worker for worker in self.workers.values() if agent in worker.agents),
-            key=lambda worker: worker.name,
-        )
+        return self._index().get(agent, [])
+
+    def _index(self) -> dict[AgentName, list[WorkerView]]:
+        if not self._serving:
+            for _, worker in sorted(self.workers.items()):
+                for agent in worker.agents:
+                    self._serving.setdefault(agent, []).append(worker)
+        return self._serving
 
     def load(self, agent: AgentName) -> AgentLoad:
         """Return an agent's calls over all workers; times are means by calls finished."""
@@ -145,7 +170,32 @@ class ClusterView:
 
     def agents(self) -> list[AgentName]:
         """Return the names of all agents that are served."""
-        return sorted({agent for worker in self.workers.values() for agent in worker.agents})
+        return sorted(self._index())
+
+    def slots(self, agent: AgentName) -> int:
+        """Return how many calls of an agent could run at a time."""
+        return sum(worker.concurrency for worker in self.serving(agent))
+
+    def ahead_s(self, agent: AgentName) -> float:
+        """Return how long a call made now would wait, by what such calls have taken, in seconds."""
+        load = self.load(agent)
+        calls = load.queued + self.backlog.get(agent, 0)
+        return calls * load.service_s / max(1, self.slots(agent))
+
+    def wanted(self, agent: AgentName) -> int:
+        """Return how many workers of an agent there are to be: as directed, else as there are."""
+        issued = self.standing.get(key_of(Provision(agent, 0)))
+        if issued is not None and isinstance(issued.directive, Provision):
+            return issued.directive.workers
+        return len(self.serving(agent))
+
+    def longest_waiting(self, agent: AgentName) -> Iterator[SessionView]:
+        """Yield the agent's sessions with calls that wait, the one that waits longest first.
+
+        Costs what is read of it.
+        """
+        for session in self._by_age.oldest_first(agent):
+            yield self.waiting[agent, session]
 
     def owner(self, agent: AgentName, slot: int) -> WorkerView | None:
         """Return the worker that owns a slot."""
@@ -156,28 +206,39 @@ class ClusterView:
     def take(self, report: Report) -> bool:
         """Take a worker's report in; False when one before it was lost and a full one is needed."""
         known = self.workers.get(report.worker)
-        if report.full:
-            known = self._begin(report.worker)
-        elif known is None or report.number > known.number + 1:
+        if known is None:
+            if not report.full:
+                return False
+            known = self.workers[report.worker] = WorkerView(report.worker, concurrency=1)
+            self._serving.clear()
+        elif report.number <= known.number and not (report.full and report.at_s > known.at_s):
+            return True  # It came twice, or late. A newer full one: its worker began anew.
+        elif report.full:
+            self._drop_unnamed(known, report)
+        elif report.number > known.number + 1:
             return False
-        elif report.number <= known.number:
-            return True  # It came twice, or late.
+        self._take_worker(known, report)
+        return True
+
+    def _take_worker(self, known: WorkerView, report: Report) -> None:
         known.number, known.at_s, known.applied = report.number, report.at_s, report.applied
         known.concurrency, known.running = report.concurrency, report.running
         known.memory_bytes, known.cpu = report.memory_bytes, report.cpu
         known.slots = report.slots
+        if not report.agents.keys() <= known.agents.keys():
+            self._serving.clear()
         known.agents.update(report.agents)
         for agent, sessions in report.sessions.items():
             for session, load in sessions.items():
                 self._take_session(known, (agent, session), load)
         for root, part in report.requests.items():
             self._take_request(known, root, part)
-        return True
 
     def forget(self, worker: WorkerId) -> None:
         """A worker is gone."""
         gone = self.workers.pop(worker, None)
         if gone is not None:
+            self._serving.clear()
             for key in list(gone.sessions):
                 self._take_session(gone, key, None)
             for root in list(gone.requests):
@@ -188,38 +249,50 @@ class ClusterView:
         self.changed_sessions.clear()
         self.changed_requests.clear()
 
-    def _begin(self, name: WorkerId) -> WorkerView:
-        """Begin a worker's part anew."""
-        self.forget(name)
-        begun = self.workers[name] = WorkerView(name, concurrency=1)
-        return begun
+    def _drop_unnamed(self, worker: WorkerView, report: Report) -> None:
+        """Forget what a worker had and a full report does not name."""
+        for key in [it for it in worker.sessions if it[1] not in report.sessions.get(it[0], {})]:
+            self._take_session(worker, key, None)
+        for root in [root for root in worker.requests if root not in report.requests]:
+            self._take_request(worker, root, None)
+        for agent in [name for name in worker.agents if name not in report.agents]:
+            del worker.agents[agent]
+            self._serving.clear()
 
     def _take_session(self, worker: WorkerView, key: SessionKey, load: SessionLoad | None) -> None:
         known = self.sessions.get(key)
-        self.changed_sessions.add(key)
+        here = known is not None and known.worker == worker.name
         if load is None:
             worker.sessions.discard(key)
-            if known is not None and known.worker == worker.name:
+            if here:
+                self.changed_sessions.add(key)
                 del self.sessions[key]
-                self.waiting.pop(key, None)
+                self._waits(key, None)
             return
-        if (
-            known is not None
-            and known.worker != worker.name
-            and not load.running
-            and not load.queued
-        ):
-            return  # It has moved on; what is left there says nothing.
         worker.sessions.add(key)
+        if known is not None:
+            if here and known.load == load:
+                return
+            if not here and not load.running and not load.queued:
+                return  # It has moved on; what is left there says nothing.
+        self.changed_sessions.add(key)
         view = self.sessions[key] = SessionView(*key, worker.name, load)
-        if load.queued:
+        self._waits(key, view if load.queued else None)
+
+    def _waits(self, key: SessionKey, view: SessionView | None) -> None:
+        if view is not None:
             self.waiting[key] = view
-        else:
-            self.waiting.pop(key, None)
+            self._by_age.put(key, view.load.oldest_at)
+        elif self.waiting.pop(key, None) is not None:
+            self._by_age.discard(key)
 
     def _take_request(self, worker: WorkerView, root: RootId, part: RequestLoad | None) -> None:
         known = self.requests.get(root)
+        before = None if known is None else known.parts.get(worker.name)
+        if before == part:
+            return
         self.changed_requests.add(root)
+        self._take_tenant(before, part)
         if part is not None:
             worker.requests.add(root)
             if known is None:
@@ -232,7 +305,26 @@ class ClusterView:
             if not known.parts:
                 del self.requests[root]
 
+    def _take_tenant(self, before: RequestLoad | None, after: RequestLoad | None) -> None:
+        """Count a part of a request as it is, in place of as it was.
 
-def oldest_first(sessions: Iterable[SessionView]) -> list[SessionView]:
-    """Return sessions with calls that wait, the one that has waited longest first."""
-    return sorted(sessions, key=lambda view: (view.load.oldest_at, view.agent, view.session))
+        What a part has had that is gone, its tenant has had.
+        """
+        for part, sign in ((before, -1), (after, 1)):
+            if part is None:
+                continue
+            tenant = self.tenants.get(part.tenant)
+            if tenant is None:
+                self._forget_tenants()
+                tenant = self.tenants[part.tenant] = TenantView()
+            tenant.queued += sign * part.queued
+            tenant.running += sign * part.running
+            tenant.parts += sign
+        if after is not None:
+            had_s = after.busy_s - (0.0 if before is None else before.busy_s)
+            self.tenants[after.tenant].busy_s += max(0.0, had_s)
+
+    def _forget_tenants(self) -> None:
+        if len(self.tenants) >= TENANTS_MAX:
+            for name in [name for name, tenant in self.tenants.items() if not tenant.parts]:
+                del self.tenants[name]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nalar.cluster.policy import Migrate, Policy, Suggestion, Withdraw
 from nalar.cluster.view import ClusterView
-from nalar.directives import Directive, Drain, Kill, Provision, Route, key_of
+from nalar.directives import Directive, Drain, Issued, Kill, Provision, Route, key_of
 from nalar.ids import AgentName
 from nalar.sim.steering import direct, drain, withdraw
 from nalar.sim.supervising import Supervising
@@ -40,7 +40,6 @@ class Control:
         self._cadence = cadence
         self._moved_s: dict[tuple[str, str], float] = {}
         #: What was issued last under each key, and not withdrawn.
-        self._issued: dict[str, Directive] = {}
         self.view = ClusterView()
         #: Directives issued, and decisions made.
         self.issued = 0
@@ -92,11 +91,13 @@ class Control:
                         self._moved_s[agent, session] = self.view.now_s
                         yield Route(agent, session, slots[0])
                 case Withdraw(directive):
-                    if self._issued.pop(key_of(directive), None) is not None:
+                    if self.view.standing.pop(key_of(directive), None) is not None:
                         yield suggestion
                 case _:
-                    if self._issued.get(key_of(suggestion)) != suggestion:
-                        self._issued[key_of(suggestion)] = suggestion
+                    key = key_of(suggestion)
+                    stands = self.view.standing.get(key)
+                    if stands is None or stands.directive != suggestion:
+                        self.view.standing[key] = Issued(suggestion, "", "", self.view.now_s)
                         yield suggestion
 
     def _apply(self, asked: Directive | Withdraw) -> None:

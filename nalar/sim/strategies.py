@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from nalar.cluster.policies.moving import HeadOfLine
 from nalar.errors import UsageError, suggest
-from nalar.sim.interim import Relief
 from nalar.sim.invocation import Invocation
 from nalar.sim.placing import Assigned, AtRandom, Lanes, Pinned
 from nalar.sim.simulate import Strategy
@@ -29,7 +29,7 @@ STRATEGIES: Final[dict[str, Strategy]] = {
             "relief",
             "as lanes, and sessions that wait move to who is free",
             lambda _: Lanes(),
-            lambda: [Relief()],
+            lambda: [HeadOfLine()],
         ),
         Strategy("fifo_random", "first in, first out, any worker (Ventis)", AtRandom),
         Strategy("pinned", "a session stays where it began (CrewAI, AutoGen)", lambda _: Pinned()),

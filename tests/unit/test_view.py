@@ -1,6 +1,7 @@
 """The cluster's view is the sum of what its workers have said last."""
 
-from nalar.cluster.view import ClusterView, oldest_first
+from nalar.cluster.view import ClusterView
+from nalar.directives import Issued, Provision, key_of
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, RequestLoad, SessionLoad
 
@@ -99,7 +100,56 @@ def test_the_session_that_has_waited_longest_comes_first() -> None:
     view = ClusterView()
     sessions = {SessionId(name): SessionLoad(queued=1, oldest_at=at) for name, at in
                 (("young", 9.0), ("old", 1.0), ("middle", 5.0))}  # fmt: skip
-    told = report(ONE, 1, full=True)
+    told = report(ONE, 1, full=True, load=AgentLoad(queued=3))
     told.sessions = {AGENT: dict(sessions)}
     view.take(told)
-    assert [it.session for it in oldest_first(view.waiting.values())] == ["old", "middle", "young"]
+    assert [it.session for it in view.longest_waiting(AGENT)] == ["old", "middle", "young"]
+
+
+def test_a_full_report_that_says_nothing_new_changes_nothing() -> None:
+    view = ClusterView()
+    first = report(ONE, 1, full=True, session=SessionLoad(queued=1), request=RequestLoad(busy_s=3))
+    view.take(first)
+    view.settle()
+    again = report(ONE, 2, full=True, session=SessionLoad(queued=1), request=RequestLoad(busy_s=3))
+    assert view.take(again)
+    assert not view.changed_sessions | view.changed_requests
+    assert view.tenants[""].busy_s == 3
+
+
+def test_a_worker_that_was_started_again_under_its_name_begins_anew() -> None:
+    view = ClusterView()
+    view.take(report(ONE, 7, full=True, load=AgentLoad(queued=1), session=SessionLoad(queued=1)))
+    restarted = report(ONE, 1, full=True)
+    restarted.at_s = 100.0
+    assert view.take(restarted)
+    assert not view.sessions
+    assert not view.serving(AGENT)
+    assert view.take(report(ONE, 2, load=AgentLoad(queued=4)))
+    assert view.load(AGENT).queued == 4
+
+
+def test_what_a_tenant_has_had_stays_when_its_requests_are_gone() -> None:
+    view = ClusterView()
+    view.take(report(ONE, 1, full=True, request=RequestLoad(queued=1, busy_s=2.0, tenant="t")))
+    view.take(report(ONE, 2, request=RequestLoad(running=1, busy_s=5.0, tenant="t")))
+    assert (view.tenants["t"].queued, view.tenants["t"].running) == (0, 1)
+    view.take(report(ONE, 3, gone=True))
+    tenant = view.tenants["t"]
+    assert (tenant.running, tenant.parts, tenant.busy_s) == (0, 0, 5.0)
+
+
+def test_as_many_workers_are_wanted_as_directed_or_as_there_are() -> None:
+    view = ClusterView()
+    view.take(report(ONE, 1, full=True, load=AgentLoad()))
+    assert view.wanted(AGENT) == 1
+    directive = Provision(AGENT, 5)
+    view.standing[key_of(directive)] = Issued(directive, "hand", "", 0.0)
+    assert view.wanted(AGENT) == 5
+
+
+def test_who_comes_now_waits_for_what_is_ahead() -> None:
+    view = ClusterView()
+    view.take(report(ONE, 1, full=True, load=AgentLoad(queued=2, finished=1, service_s=4.0)))
+    view.backlog[AGENT] = 6
+    assert view.ahead_s(AGENT) == 8.0  # Eight calls of four seconds in four slots.

@@ -1,0 +1,95 @@
+"""Policies that say how many workers there are, and how much is let in. Pure."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from nalar.cluster.policy import Suggestion, Withdraw
+from nalar.cluster.view import ClusterView
+from nalar.directives import Provision, Shed
+from nalar.ids import AgentName
+
+
+@dataclass(slots=True)
+class Reassign:
+    """Takes a worker from the agent with the least load and gives one to that with the most."""
+
+    name: ClassVar[str] = "reassign"
+    #: Agents that take each other's place, with commas between; empty: all.
+    agents: str = ""
+    #: How many times the load of the one that gives the other's must be.
+    ratio: float = 2.0
+
+    def decide(self, view: ClusterView) -> Iterable[Suggestion]:
+        """Return how many workers the two are to have; nothing while workers come and go."""
+        named = [AgentName(name) for name in self.agents.split(",") if name] or view.agents()
+        count = {agent: len(view.serving(agent)) for agent in named}
+        if any(view.wanted(agent) != count[agent] for agent in named):
+            return
+        load = {agent: pressure(view, agent) for agent in named}
+        gives = min((it for it in named if count[it] > 1), key=load.__getitem__, default=None)
+        takes = max(named, key=load.__getitem__, default=None)
+        if gives is None or takes is None or load[takes] <= max(1.0, self.ratio * load[gives]):
+            return
+        yield Provision(gives, count[gives] - 1)
+        yield Provision(takes, count[takes] + 1)
+
+
+@dataclass(slots=True)
+class Autoscale:
+    """Keeps as many workers of each agent as its calls need; fewer only after a quiet while."""
+
+    name: ClassVar[str] = "autoscale"
+    #: Share of the execution slots that are to be busy.
+    target: float = 0.8
+    #: So long fewer must be enough before there are fewer, in seconds.
+    quiet_s: float = 30.0
+    workers_min: int = 1
+    _needed_s: dict[AgentName, float] = field(default_factory=dict[AgentName, float])
+
+    def decide(self, view: ClusterView) -> Iterable[Suggestion]:
+        """Return how many workers each agent is to have."""
+        for agent in view.agents():
+            each = view.slots(agent) / len(view.serving(agent))
+            needs = math.ceil(calls_at(view, agent) / (each * self.target))
+            needs, has = max(self.workers_min, needs), view.wanted(agent)
+            if needs >= has:
+                self._needed_s[agent] = view.now_s
+            if needs > has or view.now_s - self._needed_s.setdefault(agent, view.now_s) > (
+                self.quiet_s
+            ):
+                yield Provision(agent, needs)
+
+
+@dataclass(slots=True)
+class Admission:
+    """Refuses new requests of low priority while a call would wait too long, and says for how long.
+
+    Lets them in again when it would wait half as long.
+    """
+
+    name: ClassVar[str] = "admission"
+    wait_max_s: float = 30.0
+    #: Requests of this priority and above are let in.
+    below: int = 1
+
+    def decide(self, view: ClusterView) -> Iterable[Suggestion]:
+        """Return which agents to shed requests for, and which no longer."""
+        for agent in view.agents():
+            shed = Shed(agent, self.below, self.wait_max_s)
+            if view.ahead_s(agent) > self.wait_max_s:
+                yield shed
+            elif view.ahead_s(agent) < self.wait_max_s / 2:
+                yield Withdraw(shed)
+
+
+def calls_at(view: ClusterView, agent: AgentName) -> int:
+    """Return the calls of an agent that run, or could but for a slot."""
+    load = view.load(agent)
+    return load.running + load.queued + view.backlog.get(agent, 0)
+
+
+def pressure(view: ClusterView, agent: AgentName) -> float:
+    """Return an agent's calls per execution slot."""
+    return calls_at(view, agent) / max(1, view.slots(agent))
