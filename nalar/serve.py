@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
@@ -24,6 +25,9 @@ from nalar.context import (
     provide_implicit,
 )
 from nalar.errors import UsageError
+from nalar.faults import FAULT, Faults
+from nalar.faults import from_environment as planned_faults
+from nalar.faulty import faulty_agents, faulty_backend
 from nalar.futures import Future
 from nalar.host import Host
 from nalar.housekeeping import Housekeeper
@@ -34,6 +38,8 @@ from nalar.sim.virtual_time import LoopClock, VirtualTimeLoop
 from nalar.statestore.jetstream import open_jetstream
 from nalar.statestore.memory import open_memory
 from nalar.worker_process import Ending, serve_until_stopped
+
+log = logging.getLogger("nalar.serve")
 
 
 class Connection:
@@ -60,7 +66,8 @@ class Connection:
     async def __aenter__(self) -> Client:
         if self._host is not None:
             raise UsageError("this connection is open already")
-        backend, settings = await _opened(self._open_backend, self._settings)
+        faults = planned_faults(os.environ)
+        backend, settings = await _opened(self._open_backend, self._settings, faults)
         host = self._host = await Host(backend, settings, self._make_clock()).__aenter__()
         self._runtime = LocalRuntime(host) if self._local else host.calls
         connect_runtime(self._runtime)
@@ -190,7 +197,10 @@ async def run_worker(
 
     Raises Unavailable, saying what was tried, when no server answers.
     """
-    backend, chosen = await _opened(lambda: open_jetstream(settings), settings)
+    faults = planned_faults(os.environ)
+    backend, chosen = await _opened(lambda: open_jetstream(settings), settings, faults)
+    if faults is not None:
+        agents = faulty_agents(agents, faults)
     return await serve_until_stopped(backend, agents, chosen, name=name, ready=ready)
 
 
@@ -207,10 +217,13 @@ async def kept_house(settings: Settings, *, every_s: float = 600.0) -> AsyncGene
 
 
 async def _opened(
-    open_backend: Callable[[], Awaitable[Backend]], settings: Settings
+    open_backend: Callable[[], Awaitable[Backend]], settings: Settings, faults: Faults | None
 ) -> tuple[Backend, Settings]:
     """Open a backend, and return it with the settings that its cluster has agreed on."""
     backend = await open_backend()
+    if faults is not None:
+        log.warning("%s is set: this process fails on purpose: %s", FAULT, faults)
+        backend = faulty_backend(backend, faults)
     try:
         return backend, await agreed(backend.control, settings)
     except BaseException:

@@ -1,4 +1,4 @@
-"""The program on the page about durable calls does what the page says."""
+"""The program on the page about durable calls does what the page says; cited tests exist."""
 
 import importlib.util
 import re
@@ -10,7 +10,9 @@ import pytest
 
 import nalar
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+CITED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?")
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +50,16 @@ def test_a_thread_that_checks_can_be_cancelled(program: Any) -> None:
         assert endless.cancel()
         with pytest.raises(nalar.Cancelled):
             endless.result(10)
+
+
+@pytest.mark.parametrize("page", ["docs/reliability.md", "ARCHITECTURE.md"])
+def test_every_test_that_a_page_cites_exists(page: str) -> None:
+    cited = CITED.findall((ROOT / page).read_text("utf-8"))
+    assert cited
+    missing = [
+        f"{file}::{name}"
+        for file, name in cited
+        if not (ROOT / file).exists()
+        or (name and f"def {name}(" not in (ROOT / file).read_text("utf-8"))
+    ]
+    assert missing == []
