@@ -1,6 +1,7 @@
 """`nalar`: the commands, and how their errors are told."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -17,6 +18,7 @@ from nalar_cli import (
     tools,
 )
 from nalar_cli.arguments import InputError
+from nalar_cli.tools import version
 
 #: What is returned when something that was typed cannot be meant.
 EXIT_USAGE = 2
@@ -42,6 +44,24 @@ for part in (
     local, serving, calling, signalling, cancelling, listing, dead, steering, simulating, tools
 ):  # fmt: skip
     part.register(app)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options_of_all(
+    shown: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_tell_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

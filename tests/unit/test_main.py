@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def test_every_command_has_help_with_an_example(nalar: Run, command: str) -> Non
 def test_the_first_help_lists_every_command_in_full(nalar: Run) -> None:
     _, out, _ = nalar("--help")
     assert "..." not in out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("word", ["version", "--version", "-V"])
+def test_the_version_is_told_however_it_is_asked_for(nalar: Run, word: str) -> None:
+    assert nalar(word) == (0, f"nalar {version('nalar')}\n", "")
 
 
 @pytest.mark.parametrize(
