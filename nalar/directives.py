@@ -18,6 +18,9 @@ _NUMBER_MAX: Final = 1 << 31
 #: Where directives are kept, in the control bucket.
 DIRECTIVE: Final = "directive"
 
+#: Who issues what a person, or a program of his, directs.
+BY_HAND: Final = "hand"
+
 #: What a priority is set for.
 PriorityScope = Literal["session", "request", "tenant"]
 #: What a limit counts: the calls of an agent, or those made on behalf of a tenant.

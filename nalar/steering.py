@@ -7,6 +7,7 @@ from typing import Final
 from nalar.clock import Clock
 from nalar.controllers.roster import LEASES
 from nalar.directives import (
+    BY_HAND,
     DIRECTIVE,
     Directive,
     Drain,
@@ -23,8 +24,6 @@ from nalar.errors import MalformedMessage, UsageError
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.statestore.port import KeyValue
 
-#: Who issues what is directed by hand.
-BY_HAND: Final = "hand"
 #: How long directives about one worker, session or request stand, in seconds.
 PASSING_S: Final = 3_600.0
 

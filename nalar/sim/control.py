@@ -1,11 +1,13 @@
 """The second level of control in a simulation: reports in, directives out, both a little late."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nalar.cluster.policy import Migrate, Policy, Suggestion, Withdraw
+from nalar.cluster.arbiter import Arbiter, Granted
+from nalar.cluster.bounds import Bounds
+from nalar.cluster.policy import Policy
 from nalar.cluster.view import ClusterView
-from nalar.directives import Directive, Drain, Issued, Kill, Provision, Route, key_of
+from nalar.directives import Drain, Issued, Kill, Provision, key_of
 from nalar.ids import AgentName
 from nalar.sim.steering import direct, drain, withdraw
 from nalar.sim.supervising import Supervising
@@ -33,13 +35,13 @@ class Control:
         supervising: Supervising,
         policies: Sequence[Policy],
         cadence: Cadence,
+        bounds: Bounds | None = None,
     ) -> None:
         self._world = world
         self._supervising = supervising
         self._policies = policies
         self._cadence = cadence
-        self._moved_s: dict[tuple[str, str], float] = {}
-        #: What was issued last under each key, and not withdrawn.
+        self._arbiter = Arbiter(bounds)
         self.view = ClusterView()
         #: Directives issued, and decisions made.
         self.issued = 0
@@ -70,49 +72,36 @@ class Control:
         timeline, view = self._world.timeline, self.view
         view.now_s = timeline.now_s
         view.backlog = {AgentName(name): it for name, it in self._world.fabric.backlog.items()}
-        for policy in self._policies:
-            for directive in self._filter(policy.decide(view)):
-                self.issued += 1
-                timeline.after(self._cadence.delay_s, self._apply, directive)
+        asked = [(policy.name, list(policy.decide(view))) for policy in self._policies]
+        for granted in self._arbiter.judge(view, asked).granted:
+            self.issued += 1
+            self._stand(granted)
+            timeline.after(self._cadence.delay_s, self._apply, granted)
         view.settle()
         self.decisions += 1
         self._supervising.reconcile()
         if self._world.users:
             timeline.after(self._cadence.period_s, self._decide)
 
-    def _filter(self, suggested: Iterable[Suggestion]) -> Iterable[Directive | Withdraw]:
-        """Return what differs from what stands already."""
-        for suggestion in suggested:
-            match suggestion:
-                case Migrate(agent, session, to):
-                    slots = self.view.workers[to].slots.get(agent, [])
-                    last_s = self._moved_s.get((agent, session), float("-inf"))
-                    if slots and self.view.now_s - last_s >= _MOVE_EVERY_S:
-                        self._moved_s[agent, session] = self.view.now_s
-                        yield Route(agent, session, slots[0])
-                case Withdraw(directive):
-                    if self.view.standing.pop(key_of(directive), None) is not None:
-                        yield suggestion
-                case _:
-                    key = key_of(suggestion)
-                    stands = self.view.standing.get(key)
-                    if stands is None or stands.directive != suggestion:
-                        self.view.standing[key] = Issued(suggestion, "", "", self.view.now_s)
-                        yield suggestion
+    def _stand(self, granted: Granted) -> None:
+        key = key_of(granted.directive)
+        if granted.withdrawn:
+            self.view.standing.pop(key, None)
+        else:
+            now_s = self.view.now_s
+            issued = Issued(granted.directive, granted.policy, granted.reason, now_s)
+            self.view.standing[key] = issued
 
-    def _apply(self, asked: Directive | Withdraw) -> None:
-        match asked:
-            case Withdraw(directive):
-                withdraw(self._world, directive)
+    def _apply(self, granted: Granted) -> None:
+        if granted.withdrawn:
+            withdraw(self._world, granted.directive)
+            return
+        match granted.directive:
             case Provision(agent, workers):
                 self._supervising.provision(agent, workers)
             case Drain(worker) | Kill(worker):
                 known = self._world.fabric.workers.get(worker)
                 if known is not None and not known.draining:
                     drain(self._world, known)
-            case _:
-                direct(self._world, asked)
-
-
-#: A session is moved at most this often.
-_MOVE_EVERY_S = 5.0
+            case directive:
+                direct(self._world, directive)

@@ -1,0 +1,254 @@
+"""The arbiter: which suggestions of policies become directives, and why others do not. Pure.
+
+A person's word goes before any policy's, and the word of a policy that is named first before those
+of the others. What stands is not repeated, what has just changed rests, and nothing goes beyond the
+bounds. Each refusal has a reason; one that no race explains is a fault of the policy.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from nalar.bus.subjects import slot_of
+from nalar.cluster.bounds import Bounds, absence, misuse
+from nalar.cluster.policy import Migrate, Suggestion, Withdraw
+from nalar.cluster.reasons import reason_of
+from nalar.cluster.view import ClusterView
+from nalar.directives import BY_HAND, Directive, Issued, Order, Route, SetPriority, key_of
+
+#: A directive that has returned to what it was so often within so many seconds oscillates.
+RETURNS_MAX: Final = 4
+OSCILLATION_S: Final = 120.0
+#: For so long after a policy has asked for something, one that is named later cannot change it.
+HOLD_S: Final = 10.0
+#: What is remembered is looked through for what is old once there is so much of it.
+_PRUNE_MIN: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A directive that is to stand from now on, or no longer."""
+
+    policy: str
+    directive: Directive
+    reason: str
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A suggestion that is not followed."""
+
+    policy: str
+    suggestion: Suggestion
+    reason: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What one decision comes to."""
+
+    granted: list[Granted] = field(default_factory=list[Granted])
+    refused: list[Refused] = field(default_factory=list[Refused])
+    #: What policies have done that they must not: policy -> what.
+    faults: dict[str, str] = field(default_factory=dict[str, str])
+    #: The same for what may be a mistake, and is forgiven if it does not go on.
+    slips: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
+class _History:
+    """How a directive has changed."""
+
+    at_s: float
+    #: What stood, the newest last; None: nothing.
+    values: list[Directive | None]
+    #: When it returned to what it had been.
+    returns_s: list[float] = field(default_factory=list[float])
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """A policy's turn in a decision."""
+
+    view: ClusterView
+    policy: str
+    #: Policies that are named before it.
+    first: frozenset[str]
+    #: Who has asked about what in this decision.
+    before: dict[str, str]
+    verdict: Verdict
+
+
+class Arbiter:
+    """Judges suggestions; remembers what has changed when."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self.bounds = bounds or Bounds()
+        self._histories: dict[str, _History] = {}
+        #: Who has asked for what stands, and when last.
+        self._asked: dict[str, tuple[str, float]] = {}
+        self._prune_at = _PRUNE_MIN
+        self._moves, self._moves_at_s = self.bounds.migrations_per_s, 0.0
+
+    def judge(
+        self, view: ClusterView, asked: Sequence[tuple[str, Sequence[Suggestion]]]
+    ) -> Verdict:
+        """Return what is granted and refused of what each policy asks, in their order."""
+        verdict, before = Verdict(), dict[str, str]()
+        self._refill(view.now_s)
+        for number, (policy, suggestions) in enumerate(asked):
+            if len(suggestions) > self.bounds.suggestions_max:
+                verdict.faults[policy] = (
+                    f"made more than {self.bounds.suggestions_max} suggestions at once"
+                )
+                continue
+            first = frozenset(name for name, _ in asked[:number])
+            asking = _Asking(view, policy, first, before, verdict)
+            for suggestion in suggestions:
+                if reason := self._judge(asking, suggestion):
+                    verdict.refused.append(Refused(policy, suggestion, reason))
+        self._withdraw_ended(view, before, verdict)
+        self._prune(view.now_s)
+        return verdict
+
+    def _judge(self, asking: _Asking, suggestion: Suggestion) -> str:
+        """Grant a suggestion, or return why not; nothing at all when there is nothing to do."""
+        if mistake := misuse(asking.view, suggestion):
+            asking.verdict.slips[asking.policy] = mistake
+            return mistake
+        if absent := absence(asking.view, suggestion):
+            return absent
+        directive, wanted = self._directive(asking.view, suggestion)
+        if directive is None:
+            return ""
+        other = asking.before.setdefault(key_of(directive), asking.policy)
+        if other != asking.policy:
+            return f"{other} is named first, and has asked about the same"
+        return self._weigh(asking, suggestion, directive, wanted)
+
+    def _weigh(
+        self,
+        asking: _Asking,
+        suggestion: Suggestion,
+        directive: Directive,
+        wanted: Directive | None,
+    ) -> str:
+        """Compare with what stands: grant a change, or return what speaks against it."""
+        key = key_of(directive)
+        stands = asking.view.standing.get(key)
+        reason = ""
+        if wanted != (None if stands is None else stands.directive):
+            reason = self._others_word(asking, key, stands)
+            reason = reason or self._unrest(asking, directive, stands)
+            if not reason:
+                self._grant(asking, suggestion, directive, wanted, stands)
+        if wanted is not None and not reason:
+            self._asked[key] = (asking.policy, asking.view.now_s)
+        return reason
+
+    def _directive(
+        self, view: ClusterView, suggestion: Suggestion
+    ) -> tuple[Directive | None, Directive | None]:
+        """Return the directive that a suggestion is about, if any, and what is to stand there."""
+        if isinstance(suggestion, Withdraw):
+            return suggestion.directive, None
+        if isinstance(suggestion, Migrate):
+            known = view.sessions.get((suggestion.agent, suggestion.session))
+            if known is not None and known.worker == suggestion.to:
+                return None, None
+            slots = view.workers[suggestion.to].slots[suggestion.agent]
+            slot = slots[slot_of(suggestion.session, len(slots))]
+            directive = Route(suggestion.agent, suggestion.session, slot)
+        else:
+            directive = self.bounds.within(suggestion)
+        return directive, directive
+
+    def _others_word(self, asking: _Asking, key: str, stands: Issued | None) -> str:
+        """Return whose word goes before this policy's; empty for nobody's."""
+        if stands is None:
+            return ""
+        if stands.by == BY_HAND:
+            return "a person has directed otherwise, and would have to withdraw that"
+        by, at_s = self._asked.get(key, (stands.by, stands.at_s))
+        if by in asking.first and asking.view.now_s - at_s < HOLD_S:
+            return f"{by} is named first, and has asked otherwise"
+        return ""
+
+    def _unrest(self, asking: _Asking, directive: Directive, stands: Issued | None) -> str:
+        """Return why a change would come too soon; empty when it does not."""
+        now_s, history = asking.view.now_s, self._histories.get(key_of(directive))
+        rest_s, changed_s = self.bounds.rest_of(directive), -math.inf
+        if history is not None:
+            rest_s *= 2.0 ** sum(now_s - at_s < OSCILLATION_S for at_s in history.returns_s)
+            changed_s = history.at_s
+        elif stands is not None:
+            changed_s = stands.at_s
+        if now_s - changed_s < rest_s:
+            return f"it has changed {now_s - changed_s:.1f} s ago, and rests for {rest_s:g} s"
+        if isinstance(directive, Route) and self._moves < 1:
+            return f"more than {self.bounds.migrations_per_s:g} sessions would move in a second"
+        return ""
+
+    def _grant(
+        self,
+        asking: _Asking,
+        suggestion: Suggestion,
+        directive: Directive,
+        wanted: Directive | None,
+        stands: Issued | None,
+    ) -> None:
+        if isinstance(wanted, Route):
+            self._moves -= 1
+        reason = reason_of(asking.view, suggestion)
+        if not isinstance(suggestion, Migrate | Withdraw) and directive != suggestion:
+            reason = f"{reason}; more was asked than the bounds allow".removeprefix("; ")
+        asking.verdict.granted.append(
+            Granted(asking.policy, directive, reason, withdrawn=wanted is None)
+        )
+        if self._oscillates(asking.view.now_s, directive, wanted, stands):
+            asking.verdict.faults[asking.policy] = f"moves {key_of(directive)} to and fro"
+
+    def _oscillates(
+        self, now_s: float, directive: Directive, wanted: Directive | None, stands: Issued | None
+    ) -> bool:
+        """Remember a change; say whether it is one of many, to and fro, that cost something."""
+        history = self._histories.setdefault(
+            key_of(directive), _History(now_s, [stands and stands.directive])
+        )
+        history.returns_s = [at_s for at_s in history.returns_s if now_s - at_s < OSCILLATION_S]
+        if wanted in history.values[:-1]:
+            history.returns_s.append(now_s)
+        history.at_s = now_s
+        history.values = [*history.values[-RETURNS_MAX:], wanted]
+        free = isinstance(directive, Route | SetPriority | Order)
+        return not free and len(history.returns_s) >= RETURNS_MAX
+
+    def _withdraw_ended(self, view: ClusterView, before: dict[str, str], verdict: Verdict) -> None:
+        """Take back what policies have directed for requests that have ended."""
+        for root in sorted(view.changed_requests):
+            key = key_of(SetPriority("request", root, 0))
+            stands = view.standing.get(key)
+            if stands is None or root in view.requests or stands.by == BY_HAND or key in before:
+                continue
+            verdict.granted.append(
+                Granted(stands.by, stands.directive, "the request has ended", withdrawn=True)
+            )
+
+    def _refill(self, now_s: float) -> None:
+        most = self.bounds.migrations_per_s
+        self._moves = min(most, self._moves + most * max(0.0, now_s - self._moves_at_s))
+        self._moves_at_s = now_s
+
+    def _prune(self, now_s: float) -> None:
+        """Forget what has not changed for long, now and then."""
+        if len(self._histories) + len(self._asked) < self._prune_at:
+            return
+        for key, history in list(self._histories.items()):
+            if now_s - history.at_s > OSCILLATION_S:
+                del self._histories[key]
+        for key, (_, at_s) in list(self._asked.items()):
+            if now_s - at_s > HOLD_S:
+                del self._asked[key]
+        self._prune_at = _PRUNE_MIN + 2 * (len(self._histories) + len(self._asked))

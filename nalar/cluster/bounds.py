@@ -1,0 +1,102 @@
+"""What no policy may go beyond. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, get_args
+
+from nalar.cluster.policy import Migrate, Suggestion, Withdraw
+from nalar.cluster.view import ClusterView
+from nalar.directives import (
+    Directive,
+    Drain,
+    Kill,
+    Limit,
+    Order,
+    Provision,
+    Route,
+    SetPriority,
+    flaw,
+)
+from nalar.ids import AgentName
+
+_KINDS: Final = (*get_args(Directive), Migrate)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds, the same for all policies."""
+
+    workers_min: int = 0
+    workers_max: int = 1_000
+    #: Agents that say themselves how many workers they need at least, and may have at most.
+    agents: Mapping[AgentName, tuple[int, int]] = field(
+        default_factory=dict[AgentName, tuple[int, int]]
+    )
+    priority_min: int = -1_000
+    priority_max: int = 1_000
+    #: Sessions moved in a second, at the most; after a quiet second, that many at once.
+    migrations_per_s: float = 100.0
+    #: How long a directive stays as it is before it may change, in seconds; twice as long each
+    #: time it returns to what it was.
+    rest_s: float = 5.0
+    #: The same for priorities and orders, which cost nothing to follow.
+    rank_rest_s: float = 1.0
+    #: Suggestions of one policy in one decision.
+    suggestions_max: int = 10_000
+
+    def rest_of(self, directive: Directive) -> float:
+        """Return for how long a directive is to stay as it is, in seconds."""
+        return self.rank_rest_s if isinstance(directive, SetPriority | Order) else self.rest_s
+
+    def within(self, directive: Directive) -> Directive:
+        """Return the directive with its numbers brought within the bounds."""
+        match directive:
+            case Provision(agent, workers):
+                least, most = self.agents.get(agent, (self.workers_min, self.workers_max))
+                least = max(least, self.workers_min)
+                most = max(least, min(most, self.workers_max))
+                return replace(directive, workers=max(least, min(most, workers)))
+            case SetPriority(value=value):
+                value = max(self.priority_min, min(self.priority_max, value))
+                return replace(directive, value=value)
+            case _:
+                return directive
+
+
+def misuse(view: ClusterView, suggestion: Suggestion) -> str:
+    """Return what makes a suggestion a mistake of its policy; empty when nothing does.
+
+    No race explains it: a value that no directive may have, an agent that nobody has ever served.
+    """
+    directive = suggestion.directive if isinstance(suggestion, Withdraw) else suggestion
+    if not isinstance(directive, _KINDS):
+        return f"{suggestion!r:.100} is no suggestion"
+    if isinstance(directive, Migrate):
+        wrong = flaw(Route(directive.agent, directive.session, 0))
+    else:
+        wrong = flaw(directive)
+    if wrong:
+        return f"{type(directive).__name__} cannot have {wrong}"
+    agent = _agent(directive)
+    if agent is not None and agent not in view.backlog and not view.serving(agent):
+        return f"there is no agent {agent}"
+    return ""
+
+
+def absence(view: ClusterView, suggestion: Suggestion) -> str:
+    """Return which worker is not there, or cannot serve; empty when all is well."""
+    match suggestion:
+        case Drain(worker) | Kill(worker):
+            return "" if worker in view.workers else f"there is no worker {worker}"
+        case Migrate(agent, _, to):
+            if to not in view.workers:
+                return f"there is no worker {to}"
+            return "" if view.workers[to].slots.get(agent) else f"{to} owns no slot of {agent}"
+        case _:
+            return ""
+
+
+def _agent(directive: Directive | Migrate) -> AgentName | None:
+    if isinstance(directive, Limit):
+        return AgentName(directive.name) if directive.scope == "agent" else None
+    return None if isinstance(directive, Drain | Kill) else directive.agent

@@ -1,0 +1,204 @@
+"""The arbiter grants, refuses with a reason, and tells faults from races."""
+
+import pytest
+
+from nalar.cluster.arbiter import RETURNS_MAX, Arbiter, Granted, Verdict
+from nalar.cluster.bounds import Bounds
+from nalar.cluster.policy import Migrate, Suggestion, Withdraw
+from nalar.cluster.view import ClusterView
+from nalar.directives import (
+    BY_HAND,
+    Directive,
+    Drain,
+    Issued,
+    Pause,
+    Provision,
+    Route,
+    SetPriority,
+    key_of,
+)
+from nalar.ids import AgentName, SessionId, WorkerId
+from nalar.reports import RequestLoad, SessionLoad
+from tests.views import AGENT, cluster, worker
+
+MOVE = Migrate(AGENT, SessionId("s"), WorkerId("idle"))
+FIRST = SetPriority("tenant", "acme", 5)
+
+
+def view_with_slots(**sessions: SessionLoad) -> ClusterView:
+    busy, idle = worker("busy", running=2, sessions=sessions), worker("idle")
+    busy.slots, idle.slots = {AGENT: [0, 1]}, {AGENT: [2]}
+    return cluster(busy, idle)
+
+
+def judge(arbiter: Arbiter, view: ClusterView, **asked: list[Suggestion]) -> Verdict:
+    """Judge, and let what is granted stand, as the controller does."""
+    verdict = arbiter.judge(view, list(asked.items()))
+    for granted in verdict.granted:
+        if granted.withdrawn:
+            view.standing.pop(key_of(granted.directive), None)
+        else:
+            stand(view, granted.directive, granted.policy)
+    return verdict
+
+
+def stand(view: ClusterView, directive: Directive, by: str) -> None:
+    view.standing[key_of(directive)] = Issued(directive, by, "", view.now_s)
+
+
+def reason(verdict: Verdict) -> str:
+    [refused] = verdict.refused
+    assert not verdict.granted
+    return refused.reason
+
+
+def test_a_migration_becomes_a_route_to_a_slot_of_the_worker_with_its_reason() -> None:
+    view = view_with_slots(s=SessionLoad(queued=1, oldest_at=97.5))
+    verdict = judge(Arbiter(), view, relief=[MOVE])
+    why = "waits 2.5 s in busy, 2 of 2 slots busy"
+    assert verdict.granted == [Granted("relief", Route(AGENT, SessionId("s"), 2), why)]
+
+
+def test_a_session_that_is_there_already_is_not_moved() -> None:
+    view = view_with_slots(s=SessionLoad(queued=1))
+    verdict = judge(Arbiter(), view, relief=[Migrate(AGENT, SessionId("s"), WorkerId("busy"))])
+    assert verdict == Verdict()
+
+
+def test_what_stands_is_not_repeated() -> None:
+    arbiter, view = Arbiter(), view_with_slots()
+    assert judge(arbiter, view, p=[FIRST]).granted
+    view.now_s += 60.0
+    assert judge(arbiter, view, p=[FIRST]) == Verdict()
+
+
+def test_the_policy_that_is_named_first_wins_in_one_decision_and_in_the_next() -> None:
+    arbiter, view = Arbiter(), view_with_slots()
+    other = SetPriority("tenant", "acme", -5)
+    verdict = judge(arbiter, view, one=[FIRST], two=[other])
+    assert [it.directive for it in verdict.granted] == [FIRST]
+    assert "one is named first" in verdict.refused[0].reason
+    view.now_s += 5.0
+    assert "one is named first" in reason(judge(arbiter, view, one=[], two=[other]))
+    view.now_s += 6.0  # The first has not asked for it any more.
+    assert judge(arbiter, view, one=[], two=[other]).granted
+    view.now_s += 6.0
+    assert judge(arbiter, view, one=[FIRST], two=[]).granted
+
+
+def test_nobody_overrules_a_person() -> None:
+    view = view_with_slots()
+    stand(view, FIRST, BY_HAND)
+    view.now_s += 60.0
+    lower = SetPriority("tenant", "acme", 0)
+    assert "a person" in reason(judge(Arbiter(), view, p=[lower]))
+    assert "a person" in reason(judge(Arbiter(), view, p=[Withdraw(FIRST)]))
+
+
+def test_what_has_just_changed_rests_and_longer_each_time_it_returns() -> None:
+    arbiter, view = Arbiter(Bounds(rank_rest_s=1.0)), view_with_slots()
+    other = SetPriority("tenant", "acme", 0)
+    waits: list[float] = []
+    for number in range(5):
+        asked, since_s = [(FIRST, other)[number % 2]], view.now_s
+        while not judge(arbiter, view, p=list(asked)).granted:
+            view.now_s += 0.5
+        waits.append(view.now_s - since_s)
+    assert waits == [0.0, 1.0, 1.0, 2.0, 4.0]
+
+
+def test_a_withdrawal_takes_back_what_stands_and_nothing_else() -> None:
+    arbiter, view = Arbiter(), view_with_slots()
+    assert judge(arbiter, view, p=[Withdraw(Pause(AGENT))]) == Verdict()
+    judge(arbiter, view, p=[Pause(AGENT)])
+    view.now_s += 6.0
+    [granted] = judge(arbiter, view, p=[Withdraw(Pause(AGENT))]).granted
+    assert granted.withdrawn
+    assert not view.standing
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"), [(5_000, 10), (0, 2), (7, 7)], ids=["too many", "too few", "as asked"]
+)
+def test_numbers_are_brought_within_the_bounds_of_the_agent(asked: int, wanted: int) -> None:
+    bounds = Bounds(workers_max=10, agents={AGENT: (2, 100)})
+    verdict = judge(Arbiter(bounds), view_with_slots(), p=[Provision(AGENT, asked)])
+    [granted] = verdict.granted
+    assert granted.directive == Provision(AGENT, wanted)
+    assert ("bounds" in granted.reason) == (asked != wanted)
+
+
+def test_only_so_many_sessions_move_in_a_second() -> None:
+    names = [SessionId(f"s{number}") for number in range(5)]
+    view = view_with_slots(**{name: SessionLoad(queued=1) for name in names})
+    asked: list[Suggestion] = [Migrate(AGENT, name, WorkerId("idle")) for name in names]
+    arbiter = Arbiter(Bounds(migrations_per_s=2))
+    verdict = judge(arbiter, view, p=asked)
+    assert (len(verdict.granted), len(verdict.refused)) == (2, 3)
+    assert verdict.refused[0].reason == "more than 2 sessions would move in a second"
+    view.now_s += 0.5
+    assert len(judge(arbiter, view, p=asked).granted) == 1
+
+
+def test_a_worker_that_is_not_there_is_a_race_and_no_fault() -> None:
+    gone = WorkerId("gone")
+    for suggestion in (Migrate(AGENT, SessionId("s"), gone), Drain(gone)):
+        verdict = judge(Arbiter(), view_with_slots(), p=[suggestion])
+        assert reason(verdict) == "there is no worker gone"
+        assert not verdict.faults
+        assert not verdict.slips
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Provision(AgentName("Nobody"), 2),
+        Provision(AGENT, -1),
+        Migrate(AgentName("Nobody"), SessionId("s"), WorkerId("idle")),
+        Pause(AgentName("a.b")),
+        Withdraw(Pause(AgentName("Nobody"))),
+        "restart everything",
+        Withdraw("this"),  # type: ignore[arg-type] -- what a careless policy may make
+    ],
+    ids=str,
+)
+def test_what_no_race_explains_is_a_slip_of_the_policy(wrong: Suggestion) -> None:
+    verdict = judge(Arbiter(), view_with_slots(), p=[wrong])
+    assert reason(verdict) == verdict.slips["p"]
+
+
+def test_an_agent_with_a_queue_and_no_worker_is_known() -> None:
+    view = view_with_slots()
+    view.backlog[AgentName("Later")] = 3
+    assert judge(Arbiter(), view, p=[Provision(AgentName("Later"), 1)]).granted
+
+
+def test_a_flood_is_a_fault_and_nothing_of_it_is_granted() -> None:
+    asked: list[Suggestion] = [SetPriority("session", f"s{number}", 1) for number in range(11)]
+    verdict = judge(Arbiter(Bounds(suggestions_max=10)), view_with_slots(), p=asked, q=[FIRST])
+    assert "more than 10" in verdict.faults["p"]
+    assert [it.policy for it in verdict.granted] == ["q"]
+
+
+def test_what_goes_to_and_fro_at_a_cost_is_a_fault() -> None:
+    arbiter, view = Arbiter(Bounds(rest_s=1.0)), view_with_slots()
+    faults: list[str] = []
+    changes = 0
+    while not faults and changes < 20:
+        asked: list[Suggestion] = [Provision(AGENT, 1 + changes % 2)]
+        verdict = judge(arbiter, view, p=asked)
+        changes += len(verdict.granted)
+        faults += verdict.faults.values()
+        view.now_s += 0.5
+    assert changes == RETURNS_MAX + 2
+    assert "to and fro" in faults[0]
+
+
+def test_the_priority_of_a_request_goes_with_it() -> None:
+    arbiter, view = Arbiter(), cluster(worker("w", requests={"r": RequestLoad(queued=1)}))
+    judge(arbiter, view, p=[SetPriority("request", "r", 3)])
+    view.settle()
+    view.take(worker("w", number=2))
+    [granted] = judge(arbiter, view, p=[]).granted
+    assert (granted.withdrawn, granted.reason) == (True, "the request has ended")
+    assert not view.standing
