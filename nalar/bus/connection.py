@@ -121,6 +121,7 @@ class Connection:
         """Connect to one of `urls`; raises Unavailable, with the server's own words."""
         _check_nats_py()
         options = connect_options(settings)
+        stops = _stops_asked()
         try:
             async with asyncio.timeout(timeout_s):
                 await self.client.connect(
@@ -133,6 +134,8 @@ class Connection:
                     ping_interval=PING_INTERVAL_S,
                     **options,
                 )
+            if _stops_asked() > stops:  # Lost on the way: by nats-py, or by Python 3.11's wait_for.
+                raise asyncio.CancelledError
         except (OSError, NatsError, TimeoutError) as error:
             await self._abandon()
             said = "; ".join(dict.fromkeys(self.errors)) or str(error) or "no answer"
@@ -245,6 +248,12 @@ class Connection:
         with contextlib.suppress(Exception):
             await self.client.close()
         self._end()
+
+
+def _stops_asked() -> int:
+    """Return how often the running task was asked to stop."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _check_nats_py() -> None:

@@ -34,3 +34,8 @@ def test_help_loads_neither_the_library_nor_what_it_stands_on(nalar: Nalar) -> N
         [sys.executable, "-c", look], env=nalar.environ, capture_output=True, text=True, check=True
     )
     assert done.stderr.split() == []
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_ends_it_without_a_traceback(nalar: Nalar) -> None:
+    (nalar.folder / "typer.py").write_text("raise KeyboardInterrupt\n")
+    assert nalar("--help", code=130).stderr == ""

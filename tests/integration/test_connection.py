@@ -5,6 +5,7 @@ import contextlib
 import logging
 import re
 import socket
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -135,6 +136,24 @@ async def test_a_silent_cluster_is_asked_again_and_a_commit_counts_as_unknown_so
         with pytest.raises(Unanswered):
             await link.request(Waiter("work", b"x", resends=False), 30)
         await link.close()
+
+
+async def test_whoever_opens_a_link_can_be_stopped_at_every_step(server: EmbeddedServer) -> None:
+    for steps in range(40):
+        link = Link(Settings(url=server.url))
+        opening = asyncio.get_running_loop().create_task(link.open())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+            time.sleep(0.001)  # What the server answers comes together with the cancellation.
+        if opening.done():
+            await link.close()
+            return
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await opening
+        await link.close()
+        assert opening.cancelled(), f"opened in spite of the cancellation after {steps} steps"
+    pytest.fail("it never came to the end of opening")
 
 
 async def test_wrong_credentials_are_said_at_once(tmp_path: Path) -> None:
