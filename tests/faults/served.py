@@ -1,0 +1,66 @@
+"""What the fault tests serve: one workload whose every effect can be counted.
+
+Each piece of code that starts writes its name into a log, so that a test knows what was run how
+often; the session keeps what took effect.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nalar
+
+
+def note(log: str, name: str) -> None:
+    """Say that `name` is run, whichever process it is in and whatever becomes of that."""
+    with Path(log).open("a", encoding="utf-8") as file:
+        file.write(f"{name} {os.getpid()}\n")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The workload under names of its own, so that several cases run beside each other."""
+
+    #: A workflow: vets an amount, then adds it to an account.
+    deposit: Any
+    #: A tool.
+    vet: Any
+    #: A stateful agent that remembers every amount.
+    account: Any
+
+    names: tuple[str, ...]
+
+
+def _desk(number: int) -> Desk:
+    names = f"faults_deposit_{number}", f"faults_vet_{number}", f"FaultsAccount{number}"
+
+    @nalar.tool(name=names[1])
+    async def vet(log: str, amount: int) -> int:
+        note(log, "vet")
+        return amount
+
+    class Account(nalar.Agent, stateful=True, name=names[2]):
+        entries: nalar.ManagedList[int]
+
+        @nalar.method
+        async def add(self, log: str, amount: int) -> list[int]:
+            note(log, "add")
+            self.entries.append(amount)
+            return list(self.entries)
+
+        @nalar.method(read_only=True)
+        async def look(self) -> list[int]:
+            return list(self.entries)
+
+    @nalar.workflow(name=names[0])
+    async def deposit(log: str, account: str, amount: int) -> list[int]:
+        note(log, "deposit")
+        vetted = await vet(log, amount)
+        return await Account.options(session=account).add(log, vetted)
+
+    return Desk(deposit, vet, Account, names)
+
+
+#: As many cases run at a time.
+DESKS = [_desk(number) for number in range(6)]
