@@ -134,8 +134,7 @@ class Connection:
                     ping_interval=PING_INTERVAL_S,
                     **options,
                 )
-            if _stops_asked() > stops:  # Lost on the way: by nats-py, or by Python 3.11's wait_for.
-                raise asyncio.CancelledError
+            _stop_if_asked(stops)
         except (OSError, NatsError, TimeoutError) as error:
             await self._abandon()
             said = "; ".join(dict.fromkeys(self.errors)) or str(error) or "no answer"
@@ -254,6 +253,12 @@ def _stops_asked() -> int:
     """Return how often the running task was asked to stop."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
+
+
+def _stop_if_asked(before: int) -> None:
+    """Raise what nats-py, or wait_for of Python 3.11, may have swallowed on the way."""
+    if _stops_asked() > before:
+        raise asyncio.CancelledError
 
 
 def _check_nats_py() -> None:

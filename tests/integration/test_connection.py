@@ -144,7 +144,7 @@ async def test_whoever_opens_a_link_can_be_stopped_at_every_step(server: Embedde
         opening = asyncio.get_running_loop().create_task(link.open())
         for _ in range(steps):
             await asyncio.sleep(0)
-            time.sleep(0.001)  # What the server answers comes together with the cancellation.
+            time.sleep(0.001)  # noqa: ASYNC251 -- the answer and the end come in one turn
         if opening.done():
             await link.close()
             return
