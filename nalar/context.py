@@ -155,6 +155,21 @@ class Call:
     stop: StopFlag = field(default_factory=StopFlag, repr=False)
     #: None inside of a step.
     waits: Waits | None = field(default=None, repr=False)
+    #: What `report_tokens` was told, by model.
+    tokens: dict[str, int] = field(default_factory=dict[str, int], repr=False)
+
+    def report_tokens(self, model: str, prompt: int = 0, completion: int = 0) -> None:
+        """Say how many tokens of a model the call has used: reports and limits count them.
+
+        May be called as often as there is something to say. Raises UsageError for what is no
+        number of tokens.
+        """
+        if not model or not (_is_count(prompt) and _is_count(completion)):
+            raise UsageError(
+                f"report_tokens({model!r}, {prompt!r}, {completion!r}): name the model, and "
+                "give whole numbers from 0"
+            )
+        self.tokens[model] = self.tokens.get(model, 0) + prompt + completion
 
     @property
     def cancelled(self) -> bool:
@@ -208,6 +223,10 @@ class Call:
     def idempotency_key(self) -> str:
         """The same over all attempts of this call: hand it to external services."""
         return self.ref.future
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
 
 
 _call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("nalar_call", default=None)

@@ -23,6 +23,17 @@ FULL_EVERY_S: Final = 5.0
 
 
 @dataclass(slots=True)
+class MethodLoad:
+    """What an agent's calls of one method took in one worker."""
+
+    finished: int = 0
+    failed: int = 0
+    #: Smoothed, as in `AgentLoad`.
+    wait_s: float = 0.0
+    service_s: float = 0.0
+
+
+@dataclass(slots=True)
 class AgentLoad:
     """An agent's calls in one worker."""
 
@@ -39,10 +50,12 @@ class AgentLoad:
     failed: int = 0
     #: Time that code has run in all, in seconds.
     busy_s: float = 0.0
-    #: Smoothed time from arrival to start, and from start to end, of a call, in seconds.
+    #: Smoothed: what a call waits from its arrival to its start, and how long its code runs.
     wait_s: float = 0.0
     service_s: float = 0.0
+    #: Tokens of models, as its code has reported them.
     tokens: int = 0
+    methods: dict[str, MethodLoad] = field(default_factory=dict[str, MethodLoad])
 
 
 @dataclass(slots=True)
@@ -98,6 +111,8 @@ class Report:
     requests: dict[RootId, RequestLoad | None] = field(
         default_factory=dict[RootId, RequestLoad | None]
     )
+    #: By model: tokens that code here has reported, since the worker started.
+    tokens: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def encode_report(report: Report) -> bytes:

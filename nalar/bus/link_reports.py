@@ -10,7 +10,7 @@ from nalar.reports import Report, decode_report, encode_report
 
 
 class _Subscription:
-    """`bus.port.Watch` of all reports."""
+    """`bus.port.Watch` of one subject."""
 
     def __init__(self, link: Link, sid: int) -> None:
         self._link = link
@@ -40,4 +40,15 @@ class LinkReports:
             with contextlib.suppress(MalformedMessage):  # A later version's, or a foreign hand's.
                 deliver(decode_report(payload))
 
-        return _Subscription(self._link, self._link.subscribe(subjects.METRICS_FILTER, received))
+        watch = _Subscription(self._link, self._link.subscribe(subjects.METRICS_FILTER, received))
+        self.ask()
+        return watch
+
+    def ask(self) -> None:
+        self._link.ask(subjects.METRICS_ASK, "", b"")
+
+    def on_ask(self, notify: Callable[[], None]) -> _Subscription:
+        def received(_: bytes, __: bytes, ___: bytes, ____: bytes | None) -> None:
+            notify()
+
+        return _Subscription(self._link, self._link.subscribe(subjects.METRICS_ASK, received))

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from nalar.bus.memory import check_size
 from nalar.reports import Report, decode_report, encode_report
@@ -12,27 +14,34 @@ class ReportFeed:
 
     def __init__(self) -> None:
         self.listeners: dict[ReportWatch, Callable[[Report], None]] = {}
+        #: Who is asked for full reports.
+        self.asked: dict[ReportWatch, Callable[[], None]] = {}
 
     def tell(self, body: bytes) -> None:
         """Tell all listeners, soon."""
         loop = asyncio.get_running_loop()
-        for watch in self.listeners:
-            loop.call_soon(self._deliver, watch, decode_report(body))
+        for watch, deliver in self.listeners.items():
+            loop.call_soon(watch.unless_closed, partial(deliver, decode_report(body)))
 
-    def _deliver(self, watch: "ReportWatch", report: Report) -> None:
-        deliver = self.listeners.get(watch)
-        if deliver is not None:
-            deliver(report)
+    def ask(self) -> None:
+        """Ask all workers, soon."""
+        loop = asyncio.get_running_loop()
+        for watch, notify in self.asked.items():
+            loop.call_soon(watch.unless_closed, notify)
 
 
 class ReportWatch:
-    """`bus.port.Watch` of all reports."""
+    """`bus.port.Watch` of reports, or of those who ask for them."""
 
-    def __init__(self, feed: ReportFeed) -> None:
-        self._feed = feed
+    def __init__(self, watches: dict["ReportWatch", Any]) -> None:
+        self._watches = watches
+
+    def unless_closed(self, notify: Callable[[], None]) -> None:
+        if self in self._watches:
+            notify()
 
     def close(self) -> None:
-        self._feed.listeners.pop(self, None)
+        self._watches.pop(self, None)
 
 
 class MemoryReports:
@@ -50,6 +59,16 @@ class MemoryReports:
         self._feed.tell(body)
 
     def watch(self, deliver: Callable[[Report], None]) -> ReportWatch:
-        watch = ReportWatch(self._feed)
+        watch = ReportWatch(self._feed.listeners)
         self._feed.listeners[watch] = deliver
+        self.ask()
+        return watch
+
+    def ask(self) -> None:
+        if not self.closed:
+            self._feed.ask()
+
+    def on_ask(self, notify: Callable[[], None]) -> ReportWatch:
+        watch = ReportWatch(self._feed.asked)
+        self._feed.asked[watch] = notify
         return watch

@@ -118,9 +118,17 @@ class Reports(Protocol):
         ...
 
     def watch(self, deliver: Callable[[Report], None]) -> Watch:
-        """Call `deliver` on the event loop for each report from now on.
+        """Call `deliver` on the event loop for each report from now on, and ask for full ones.
 
         Those of one worker come in order; any may be lost, which its `number` shows. What is no
         report is left out.
         """
+        ...
+
+    def ask(self) -> None:
+        """Ask all workers to tell all there is: somebody listens who has missed something."""
+        ...
+
+    def on_ask(self, notify: Callable[[], None]) -> Watch:
+        """Have `notify` called when full reports are asked for: for workers."""
         ...

@@ -37,6 +37,11 @@ def slot_lane(slot: int) -> str:
     return f"s.{slot}"
 
 
+def slot_of_lane(lane: str) -> int | None:
+    """Return the number of the mailbox that `lane` is; None for a shared lane."""
+    return int(lane[2:]) if lane.startswith("s.") else None
+
+
 def slot_of(session: SessionId, slots: int) -> int:
     """Return the mailbox of `session` among 0…slots-1; the same everywhere and for ever."""
     digest = hashlib.blake2b(session.encode(), digest_size=8).digest()
@@ -265,6 +270,8 @@ def said_subject(ref: Ref) -> str:
 
 _METRICS = "nalar.metrics."
 METRICS_FILTER: Final = f"{_METRICS}*"
+#: Where full reports are asked for.
+METRICS_ASK: Final = "nalar.ask.metrics"
 
 
 def metrics_subject(worker: WorkerId) -> str:

@@ -9,6 +9,7 @@ from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
 from nalar.call_policy import ONCE, Retry
 from nalar.controllers.local_events import Event, Finished, Left, Rejoined, Returned
+from nalar.controllers.ranking import NO_TRAITS, Traits
 from nalar.ids import FutureId, Ref
 from nalar.messages import Invocation, Record
 from nalar.results import Notify
@@ -47,6 +48,19 @@ class Held:
     stopping: asyncio.Task[None] | None = None
     #: Children whose error stands up to here in the ledger are made again (`Lineage`).
     failed_upto: int = 0
+    #: What directives and reports tell it by, and when it came.
+    traits: Traits = NO_TRAITS
+    arrived_s: float = 0.0
+    #: When its code was started, and ended; 0 before.
+    started_s: float = 0.0
+    ended_s: float = 0.0
+    #: When it gave its slot up last.
+    left_s: float = 0.0
+    #: For how long its code has run, without what it waited for futures.
+    busy_s: float = 0.0
+    failed: bool = True
+    #: By model: what its code has reported.
+    tokens: dict[str, int] | None = None
 
     @property
     def key(self) -> str:

@@ -16,7 +16,7 @@ from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.port import Delivery
-from nalar.bus.subjects import slot_lane
+from nalar.bus.subjects import slot_lane, slot_of_lane
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_events import Arrived, Event, Settled
@@ -132,6 +132,7 @@ class Intake:
         if held.method is None:
             self._finish(held, unknown_method(held.agent, invocation))
             return
+        held.traits, held.arrived_s = traits_of(invocation), self._clock.now_s()
         self._feed(
             Arrived(
                 key=held.key,
@@ -141,9 +142,10 @@ class Intake:
                 missing=self._await_records(held),
                 # One whose result the call needs as well does more than order it.
                 after=None if invocation.after in invocation.dependencies else invocation.after,
-                at_s=self._clock.now_s(),
+                at_s=held.arrived_s,
                 stop_at=invocation.deadline,
-                traits=traits_of(invocation),
+                traits=held.traits,
+                slot=slot_of_lane(held.delivery.lane) if invocation.ref.effect == "s" else None,
             )
         )
 

@@ -31,6 +31,8 @@ class Arrived:
     stop_at: float = math.inf
     #: What directives can tell it by.
     traits: Traits = NO_TRAITS
+    #: Slot of its session, of a call that may change it.
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ is being stored), or *leaving* (it will not start: it is failed or given back).
 
 import heapq
 import math
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Iterable
 
+from nalar.controllers.local_call import LocalCall, State
 from nalar.controllers.local_events import (
     Arrived,
     Directed,
@@ -47,39 +47,14 @@ from nalar.ids import Ref
 _STALE_DEADLINES = 10_000
 
 
-class State(Enum):
-    """Where a held call stands."""
-
-    PARKED = auto()
-    QUEUED = auto()
-    RUNNING = auto()
-    WAITING = auto()
-    RETURNING = auto()
-    SETTLING = auto()
-    LEAVING = auto()
-
-
-@dataclass(slots=True)
-class _Held:
-    """One held call."""
-
-    arrival: Arrived
-    order: int
-    state: State
-    missing: set[Ref] = field(default_factory=set[Ref])
-    #: Why its code was told to stop, or would have been had it not just finished.
-    stopped: Why | None = None
-    #: Where it stands in a line.
-    rank: Rank = (0.0, 0.0, 0)
-
-
 class LocalState:
     """Everything a worker knows about the calls it holds."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, *, metered: bool = False) -> None:
         self._concurrency = concurrency
+        self._metered = metered
         self._running = 0
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, LocalCall] = {}
         self._ranking = Ranking()
         #: Queued calls that have their session.
         self._ready = ReadyQueues()
@@ -92,6 +67,8 @@ class LocalState:
         self._arrivals = 0
         self._now_s = 0.0
         self._draining = False
+        #: Where there is a meter: what stands elsewhere than when it asked last.
+        self._moved: list[LocalCall] = []
 
     # What the shell asks.
 
@@ -117,10 +94,22 @@ class LocalState:
 
     def counts(self) -> dict[str, int]:
         """How many calls stand where; for reports."""
-        counts = {state.name.lower(): 0 for state in State}
+        counts = {state.name.lower(): 0 for state in State if state is not State.ENDED}
         for held in self._held.values():
             counts[held.state.name.lower()] += 1
         return counts
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether any call stands elsewhere than when `moved` was called last."""
+        return bool(self._moved)
+
+    def moved(self) -> list[LocalCall]:
+        """Return the calls that stand elsewhere than when this was called last."""
+        moved, self._moved = self._moved, []
+        for held in moved:
+            held.moved = False
+        return moved
 
     def works(self, key: str) -> bool:
         """Say whether the call's code runs, or its record is being stored."""
@@ -162,13 +151,20 @@ class LocalState:
 
     # Transitions.
 
+    def _move(self, held: LocalCall, state: State) -> None:
+        held.state = state
+        if not held.moved:
+            held.moved = True
+            self._moved.append(held)
+
     def _arrive(self, event: Arrived, effects: list[Effect]) -> None:
         if event.key in self._held:
             return
         self._now_s = max(self._now_s, event.at_s)
         self._arrivals += 1
-        held = _Held(event, self._arrivals, State.PARKED)
+        held = LocalCall(event, self._arrivals, State.PARKED, moved=not self._metered)
         self._held[event.key] = held
+        self._move(held, State.PARKED)
         if self._draining:
             held.state = State.LEAVING
             effects.append(HandBack(event.key))
@@ -183,21 +179,23 @@ class LocalState:
         else:
             self._queue(held)
 
-    def _queue(self, held: _Held) -> None:
+    def _queue(self, held: LocalCall) -> None:
         """Line the call up: at its session if another has it, else for a slot."""
-        held.state = State.QUEUED
+        self._move(held, State.QUEUED)
         key, lock = held.arrival.key, held.arrival.lock
         held.rank = self._rank(held)
         if not held.arrival.missing:
             self._remember_deadline(held.arrival)
         if lock is None or self._sessions.enter(lock, key, held.rank):
             self._make_ready(held)
+        else:
+            held.blocked = True
 
-    def _rank(self, held: _Held) -> Rank:
+    def _rank(self, held: LocalCall) -> Rank:
         arrival = held.arrival
         return self._ranking.rank(arrival.traits, arrival.priority, arrival.deadline, held.order)
 
-    def _make_ready(self, held: _Held) -> None:
+    def _make_ready(self, held: LocalCall) -> None:
         self._ready.put(held.arrival.key, held.arrival.traits, held.rank)
 
     def _obey(self, event: Directed) -> None:
@@ -230,7 +228,7 @@ class LocalState:
             if held is None or held.state is not State.PARKED:
                 continue
             if not event.ok and event.ref != held.arrival.after:
-                held.state = State.LEAVING
+                self._move(held, State.LEAVING)
                 effects.append(Fail(key, event.ref))
                 continue
             held.missing.discard(event.ref)
@@ -243,14 +241,14 @@ class LocalState:
         if held.state in (State.RUNNING, State.RETURNING, State.WAITING):
             self._leave_slot(held)
             self._returning.pop(key, None)
-            held.state = state
+            self._move(held, state)
             self._settling += state is State.SETTLING
 
     def _return(self, key: str, effects: list[Effect]) -> None:
         held = self._held[key]
         if held.state is not State.WAITING:
             return
-        held.state = State.RETURNING
+        self._move(held, State.RETURNING)
         self._returning[key] = None
         if held.stopped is not None:
             self._resume(key, effects)
@@ -270,12 +268,12 @@ class LocalState:
             self._returning.pop(key, None)
             self._take_slot(held)
 
-    def _take_slot(self, held: _Held) -> None:
-        held.state = State.RUNNING
+    def _take_slot(self, held: LocalCall) -> None:
+        self._move(held, State.RUNNING)
         self._running += 1
         self._ready.began(held.arrival.traits)
 
-    def _leave_slot(self, held: _Held) -> None:
+    def _leave_slot(self, held: LocalCall) -> None:
         if held.state is State.RUNNING:
             self._running -= 1
             self._ready.ended(held.arrival.traits)
@@ -288,15 +286,19 @@ class LocalState:
         self._settling -= held.state is State.SETTLING
         self._returning.pop(key, None)
         self._release(held)
+        self._move(held, State.ENDED)
 
-    def _release(self, held: _Held) -> None:
+    def _release(self, held: LocalCall) -> None:
         """Take the call out of its session's line; pass the session on if it had it."""
         key, lock = held.arrival.key, held.arrival.lock
         self._ready.discard(key)
         if lock is not None:
             successor = self._sessions.leave(lock, key, self._waits)
             if successor is not None:
-                self._make_ready(self._held[successor])
+                following = self._held[successor]
+                following.blocked = False
+                self._move(following, State.QUEUED)
+                self._make_ready(following)
 
     def _waits(self, key: str, rank: Rank) -> bool:
         # One that was ranked again, or given back and has come again, left its place behind.
@@ -338,17 +340,17 @@ class LocalState:
             self._resume(key, effects)
         effects.append(Stop(key, why))
 
-    def _give_back(self, keys: tuple[str, ...] | dict[str, _Held], effects: list[Effect]) -> None:
+    def _give_back(self, keys: Iterable[str], effects: list[Effect]) -> None:
         for key in list(keys):
             held = self._held.get(key)
             if held is not None and held.state in (State.PARKED, State.QUEUED):
                 self._withdraw(held)
                 effects.append(HandBack(key))
 
-    def _withdraw(self, held: _Held) -> None:
+    def _withdraw(self, held: LocalCall) -> None:
         """Never start the call; it stays held until the shell reports that it has ended."""
         self._release(held)
-        held.state = State.LEAVING
+        self._move(held, State.LEAVING)
 
     def _dispatch(self, effects: list[Effect]) -> None:
         """Hand out free slots: first to calls that come back, then to the queue."""
@@ -378,8 +380,10 @@ class LocalState:
             if held.state is State.RUNNING and held.arrival.lock is not None:
                 assert self._sessions.holder(held.arrival.lock) == held.arrival.key
         for key, held in self._held.items():
-            assert self._is_ready(held) == (key in self._ready), f"{key} stands in the wrong line"
+            ready = self._is_ready(held)
+            assert ready == (key in self._ready), f"{key} stands in the wrong line"
+            assert held.state is not State.QUEUED or held.blocked != ready, f"{key} counts wrongly"
 
-    def _is_ready(self, held: _Held) -> bool:
+    def _is_ready(self, held: LocalCall) -> bool:
         key, lock = held.arrival.key, held.arrival.lock
         return held.state is State.QUEUED and (lock is None or self._sessions.holder(lock) == key)

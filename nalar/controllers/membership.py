@@ -196,6 +196,13 @@ class Membership:
         if self._own.pop((agent, slot), None) is not None:
             await self._handlers.lost(agent, slot)
 
+    def slots(self) -> dict[AgentName, list[int]]:
+        """Return the slots whose lane is open here, by agent."""
+        slots: dict[AgentName, list[int]] = {}
+        for agent, slot in sorted(self._own):
+            slots.setdefault(agent, []).append(slot)
+        return slots
+
     def retire(self) -> None:
         """Take no more slots: the worker is about to leave."""
         self._retired = True

@@ -216,6 +216,8 @@ class Runner:
         waits = RunningWaits(
             self._backend, self._settings, self._clock, family, invocation, self._executor.threads
         )
+        began_s = self._clock.now_s()
+        held.started_s = held.started_s or began_s
         try:
             arguments = await self._text(invocation.arguments)
             resolved = {
@@ -242,6 +244,8 @@ class Runner:
             # A crash after our commit must not leave a child that was never published.
             await family.stored()
         finally:
+            held.ended_s = self._clock.now_s()
+            held.busy_s += held.ended_s - began_s
             waits.close()
             self._calls.close_family(future)
         assert held.slot is not None, "a call that runs has a slot"
@@ -288,6 +292,7 @@ class Runner:
     def _call(self, held: Held, flag: StopFlag, order: Order, waits: RunningWaits) -> Call:
         invocation, slot = held.invocation, held.slot
         assert slot is not None, "a call that runs has a slot"
+        tokens = held.tokens = held.tokens or {}
         writes = invocation.ref.effect == "s"
         return Call(
             ref=invocation.ref,
@@ -308,6 +313,7 @@ class Runner:
             order=order,
             emitter=self._emitter(held) if held.spec.is_generator else None,
             waits=waits,
+            tokens=tokens,
         )
 
     def _emitter(self, held: Held) -> Emitter:
@@ -340,6 +346,7 @@ class Runner:
         finished = self._clock.now_s()
         record = record_of(held, outcome, delta, self._worker, started, finished)
         ttl_s = max(1.0, held.invocation.deadline - finished) + self._settings.retention_s
+        held.failed = outcome.error is not None
         settlement = await self._settler.settle(record, session, ttl_s=ttl_s)
         if settlement.entry is not None:
             # Whoever waits for it in this very process need not wait for the announcement.

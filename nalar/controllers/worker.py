@@ -42,12 +42,12 @@ from nalar.controllers.local_events import (
     StopRequested,
     Ticked,
 )
-from nalar.controllers.local_state import LocalState
 from nalar.controllers.membership import Membership, SlotHandlers
 from nalar.controllers.obedience import Obedience
 from nalar.controllers.outcomes import dependency_failed
 from nalar.controllers.pulse import Pulse
 from nalar.controllers.registering import register
+from nalar.controllers.reporting import Reporting
 from nalar.controllers.run import Runner
 from nalar.controllers.stops import Stops
 from nalar.directives import Drain, Kill
@@ -86,7 +86,11 @@ class Worker:
         self._backend = backend
         self._settings = settings
         self._clock = clock
-        self._state = LocalState(settings.concurrency)
+        self._reporting = Reporting(
+            name, backend, settings, clock,
+            lambda: self._membership.slots(), lambda: self._directives.applied,  # noqa: PLW0108 -- made below
+        )  # fmt: skip
+        self._state = self._reporting.state
         window = int(settings.concurrency * settings.prefetch_factor)
         self._credits = Credits(settings.concurrency + window)
         self._sessions = Sessions(backend, settings)
@@ -135,6 +139,7 @@ class Worker:
         await self._directives.begin()
         for agent in agents:
             self._intake.agents[agent.name] = agent
+            self._reporting.serve(agent.name)
             slots = self._settings.slots if agent.stateful else 0
             await self._backend.queue.ensure(agent.name, slots=slots)
             await register(self._backend.control, agent, slots)
@@ -151,6 +156,7 @@ class Worker:
             tasks.create_task(self._watch_deadlines())
             tasks.create_task(self._cancel_watch.run())
             tasks.create_task(self._directives.run())
+            tasks.create_task(self._reporting.run())
 
     def on_stuck(self, notify: Callable[[], None]) -> None:
         """Have `notify` called when code does not end that was told to: a new process helps."""
@@ -284,7 +290,11 @@ class Worker:
     def _feed(self, event: Event) -> None:
         for effect in self._state.handle(event):
             self._enact(effect)
+        if not self._reporting.awake:
+            self._reporting.wake()
         if isinstance(event, Left | Directed):
+            if isinstance(event, Left):
+                self._reporting.left(self._held[event.key])
             # A slot is free, and nothing of ours may come to an end before more is asked for.
             self._ask()
             self._ended.set()
@@ -297,6 +307,7 @@ class Worker:
                 held.task = self._spawn(self._conclude(held, partial(self._runner.run, held)))
             case Resume():
                 assert held.slot is not None, "a call that comes back has run before"
+                self._reporting.resumed(held)
                 held.slot.resumed()
             case Fail(_, cause):
                 self._finish_soon(held, dependency_failed(held.invocation, held.resolved[cause]))
@@ -340,6 +351,7 @@ class Worker:
         else:
             held.delivery.ack()
             self._finished += 1
+            self._reporting.ended(held)
         finally:
             self._forget(held)
 

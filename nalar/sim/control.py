@@ -57,12 +57,10 @@ class Control:
         now_s = self._world.timeline.now_s
         known = self.view.workers
         for worker in self._world.fabric.workers.values():
-            new = worker.name not in known
-            if new or first or worker.meter.changed:
-                for agent in worker.agents if new else ():
-                    worker.meter.serve(agent)
-                slots = {AgentName(name): sorted(own) for name, own in worker.slots.items() if own}
-                self.view.take(worker.meter.report(now_s, slots, full=new))
+            new = first or worker.name not in known
+            if new or worker.has_news:
+                for report in worker.reports(now_s, full=new):
+                    self.view.take(report)
         for name in [name for name in known if name not in self._world.fabric.workers]:
             self.view.forget(name)
         if self._world.users:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from nalar.bus.subjects import SHARED_LANES, lane_for_priority, slot_of
 from nalar.controllers.slots import plan_slots
 from nalar.errors import UsageError, suggest
-from nalar.ids import SessionId
+from nalar.ids import RootId, SessionId
 from nalar.sim.invocation import Invocation, Request
 from nalar.sim.mailbox import Mailbox
 from nalar.sim.worker import SimWorker
@@ -182,5 +182,5 @@ class Fabric:
         """A request has ended."""
         for name in request.workers:
             worker = self.workers.get(name)
-            if worker is not None:
-                worker.meter.forget(request.root)
+            if worker is not None and worker.meter is not None:
+                worker.meter.forget(RootId(request.root))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from nalar.controllers.ranking import NO_TRAITS, Traits
 from nalar.sim.workload import AgentModel, Program
 
 
@@ -48,4 +49,6 @@ class Invocation:
     worker: str = ""
     #: Slot of its session, when it came through one.
     slot: int = -1
+    #: What directives and reports know it by, once a worker has it.
+    traits: Traits = NO_TRAITS
     ended: bool = False

@@ -69,9 +69,11 @@ def simulate(  # noqa: PLR0913 -- each by its name
     )
     if strategy.rank is not None:
         world.rank = strategy.rank
+    policies = strategy.policies()
+    world.metered = bool(policies)
     supervising = Supervising(world)
     supervising.begin()
-    control = Control(world, supervising, strategy.policies(), cadence or Cadence())
+    control = Control(world, supervising, policies, cadence or Cadence())
     world.admit(workload.arrivals())
     control.begin()
     thresholds = gc.get_threshold()

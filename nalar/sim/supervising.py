@@ -73,7 +73,9 @@ class Supervising:
 
     def _join(self, agent: AgentModel) -> SimWorker:
         name = f"{agent.name}-{next(self._numbers[agent.name])}"
-        worker = SimWorker(name, [agent], window=self._world.costs.window)
+        worker = SimWorker(
+            name, [agent], window=self._world.costs.window, metered=self._world.metered
+        )
         worker.since_s = self._world.timeline.now_s
         self._world.fabric.join(worker)
         tell(self._world, worker, self._world.standing.joining())

@@ -1,27 +1,36 @@
 """A simulated worker: a real one's local controller and credits, and perhaps an LLM engine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from math import inf
 
 from nalar.controllers.lanes import Ask, Credits
 from nalar.controllers.local_events import Effect, Event
 from nalar.controllers.local_state import LocalState
-from nalar.ids import WorkerId
+from nalar.controllers.meter import Meter, Spent
+from nalar.ids import AgentName, WorkerId
+from nalar.reports import Report
 from nalar.sim.invocation import Invocation
 from nalar.sim.llm import LlmEngine
-from nalar.sim.metering import Metering
 from nalar.sim.workload import AgentModel
 
 
 class SimWorker:
     """What one worker holds. Time and messages are its owner's business."""
 
-    def __init__(self, name: str, agents: Iterable[AgentModel], *, window: float) -> None:
+    def __init__(
+        self, name: str, agents: Iterable[AgentModel], *, window: float, metered: bool = False
+    ) -> None:
         self.name = name
         self.agents = {agent.name: agent for agent in agents}
         self.concurrency = max(agent.concurrency for agent in self.agents.values())
-        self.state = LocalState(self.concurrency)
+        self.state = LocalState(self.concurrency, metered=metered)
         self.credits = Credits(self.concurrency + int(self.concurrency * window))
-        self.meter = Metering(WorkerId(name), self.concurrency)
+        #: None where nobody looks at reports. Here it is known when a request has ended.
+        self.meter = (
+            Meter(WorkerId(name), self.concurrency, requests_kept_s=inf, requests_kept_max=inf)
+            if metered
+            else None
+        )
         self.held: dict[str, Invocation] = {}
         models = [agent.llm for agent in self.agents.values() if agent.llm is not None]
         self.engine = LlmEngine(models[0]) if models else None
@@ -49,6 +58,33 @@ class SimWorker:
     def handle(self, event: Event) -> list[Effect]:
         """Tell the local controller; return what it wants done."""
         return self.state.handle(event)
+
+    def measure(self, invocation: Invocation, now_s: float) -> None:
+        """A call has ended here."""
+        if self.meter is not None:
+            spent = Spent(
+                "run", False, invocation.started_s - invocation.arrived_s, invocation.busy_s, now_s,
+                0.0 if invocation.request is None else invocation.request.deadline_s,
+            )  # fmt: skip
+            self.meter.ended(invocation.traits, spent, whole=False)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has changed since its last report."""
+        return self.meter is not None and (self.state.has_moved or self.meter.changed)
+
+    def reports(self, now_s: float, *, full: bool) -> Iterator[Report]:
+        """Return what has changed, or all there is, in as many reports as it takes."""
+        meter = self.meter
+        assert meter is not None, "only who has a meter reports"
+        if full:
+            for agent in self.agents:
+                meter.serve(AgentName(agent))
+        meter.count(self.state.moved(), now_s)
+        slots = {AgentName(name): sorted(own) for name, own in self.slots.items() if own}
+        yield meter.report(now_s, slots=slots, full=full)
+        while meter.changed:
+            yield meter.report(now_s, slots=slots)
 
     def asks(self) -> list[Ask]:
         """Return what it asks its lanes for now."""

@@ -71,6 +71,8 @@ class World:
     #: The priority that a call has when it arrives; by default what it carries.
     rank: Callable[[Invocation], int] = lambda invocation: invocation.priority
     futures_max: int = 0
+    #: Whether anybody looks at what workers report.
+    metered: bool = False
     #: Users who are still to come, or to go on.
     users: int = 0
     #: Requests that have not ended, by root.
@@ -227,9 +229,7 @@ class World:
 
     def _leave(self, caller: Invocation) -> None:
         if caller.worker:
-            worker = self.fabric.workers[caller.worker]
-            worker.meter.left(caller)
-            self.feed(worker, Left(caller.key))
+            self.feed(self.fabric.workers[caller.worker], Left(caller.key))
 
     def _make(self, caller: Invocation, call: Call, request: Request | None, session: str) -> None:
         """Make a call: a future, unless it is a branch of its caller."""
@@ -270,18 +270,18 @@ class World:
         request = invocation.request
         assert request is not None
         request.workers.add(worker.name)
-        worker.meter.queued(invocation, now_s)
         for directed in self.standing.arriving(worker.name, request.root):
             self.feed(worker, directed)
         lock = f"{agent.name}/{invocation.session}" if agent.stateful and agent.exclusive else None
-        traits = Traits(
+        traits = invocation.traits = Traits(
             AgentName(agent.name), invocation.session, request.root, request.tenant,
             invocation.depth, request.begun_s,
         )  # fmt: skip
         # Deadlines order calls, but nothing expires here: what is late is done all the same.
         self.feed(worker, Arrived(
             invocation.key, lock, self.rank(invocation), request.deadline_s + _NEVER_S,
-            frozenset(), None, now_s, traits=traits,
+            frozenset(), None, now_s, request.deadline_s, traits,
+            max(0, invocation.slot) if agent.stateful else None,
         ))  # fmt: skip
 
     def feed(self, worker: SimWorker, event: Event) -> None:
@@ -306,11 +306,9 @@ class World:
             case Start(key):
                 self._start(worker, worker.held[key])
             case Resume(key):
-                worker.meter.resumed(worker.held[key])
                 self._step(worker.held[key])
             case HandBack(key):
                 invocation = worker.held.pop(key)
-                worker.meter.left_queue(invocation)
                 invocation.worker = ""
                 self.feed(worker, Ended(key))
                 self.fabric.ended(worker, self.timeline.now_s)
@@ -322,7 +320,6 @@ class World:
 
     def _start(self, worker: SimWorker, invocation: Invocation) -> None:
         now_s = self.timeline.now_s
-        worker.meter.started(invocation, now_s)
         invocation.started_s = invocation.step_s = now_s
         agent = invocation.agent
         assert agent is not None
@@ -343,7 +340,7 @@ class World:
         invocation.ended = True
         if invocation.worker:
             worker = self.fabric.workers[invocation.worker]
-            worker.meter.finished(invocation)
+            worker.measure(invocation, self.timeline.now_s)
             del worker.held[invocation.key]
             self.feed(worker, Finished(invocation.key))
             self.feed(worker, Ended(invocation.key))

@@ -74,3 +74,20 @@ async def test_what_is_no_report_is_left_out(world: World) -> None:
         world.tell(metrics_subject(ONE), body)
     client.reports.publish(report(ONE, 1))
     assert await heard.reach(1) == [report(ONE, 1)]
+
+
+async def test_who_begins_to_listen_or_asks_has_workers_asked_for_full_reports(
+    world: World,
+) -> None:
+    worker, listener = await world.connect(), await world.connect()
+    asked, closed = Collected[int](), Collected[int]()
+    worker.reports.on_ask(lambda: asked.append(1))
+    watch = worker.reports.on_ask(lambda: closed.append(1))
+    await worker.control.get("flushed")
+    listener.reports.watch(lambda _: None)
+    await asked.reach(1)
+    await closed.reach(1)
+    watch.close()
+    listener.reports.ask()
+    await asked.reach(2)
+    assert len(closed) == 1

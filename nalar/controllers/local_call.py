@@ -1,0 +1,72 @@
+"""One call that a worker holds, as its local controller sees it. Pure."""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from nalar.controllers.local_events import Arrived, Why
+from nalar.controllers.ranking import Rank
+from nalar.ids import Ref
+
+
+class State(Enum):
+    """Where a held call stands; what each means is said in `local_state`."""
+
+    PARKED = auto()
+    QUEUED = auto()
+    RUNNING = auto()
+    WAITING = auto()
+    RETURNING = auto()
+    SETTLING = auto()
+    LEAVING = auto()
+    #: Held no longer.
+    ENDED = auto()
+
+
+class Place(Enum):
+    """Where a call counts in a metric report."""
+
+    PARKED = auto()
+    QUEUED = auto()
+    #: Queued, while another call has its session.
+    BLOCKED = auto()
+    RUNNING = auto()
+    WAITING = auto()
+    #: Its record is being stored, or it will not start.
+    ELSEWHERE = auto()
+
+
+_PLACES = {
+    State.PARKED: Place.PARKED,
+    State.QUEUED: Place.QUEUED,
+    State.RUNNING: Place.RUNNING,
+    State.WAITING: Place.WAITING,
+    State.RETURNING: Place.WAITING,
+    State.SETTLING: Place.ELSEWHERE,
+    State.LEAVING: Place.ELSEWHERE,
+}
+
+
+@dataclass(slots=True, eq=False)
+class LocalCall:
+    """One held call."""
+
+    arrival: Arrived
+    order: int
+    state: State
+    missing: set[Ref] = field(default_factory=set[Ref])
+    #: Why its code was told to stop, or would have been had it not just finished.
+    stopped: Why | None = None
+    #: Where it stands in a line.
+    rank: Rank = (0.0, 0.0, 0)
+    #: Queued, while another call has its session.
+    blocked: bool = False
+    #: Whether the meter is to hear already that it stands elsewhere than it counts.
+    moved: bool = False
+    #: Where the meter counts it: None before it was heard of, and when it has ended.
+    counted: Place | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is to be counted; None once it has ended."""
+        place = _PLACES.get(self.state)
+        return Place.BLOCKED if self.blocked and place is Place.QUEUED else place
