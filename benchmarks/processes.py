@@ -86,7 +86,7 @@ async def _hear(child: Process, timeout_s: float) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _child(arguments: Sequence[str]) -> AsyncGenerator[Process]:
+async def child_process(arguments: Sequence[str]) -> AsyncGenerator[Process]:
     """Run `python -m <arguments>` until the block ends; its input's end is its sign to stop."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *arguments,
@@ -115,7 +115,7 @@ async def side(
         options = ServerOptions(Path(folder), sync_always=sync_always)
         async with (
             EmbeddedServer(options) as server,
-            _child([module, "worker", server.url, *serve]) as worker,
-            _child([module, "caller", server.url]) as caller,
+            child_process([module, "worker", server.url, *serve]) as worker,
+            child_process([module, "caller", server.url]) as caller,
         ):
             yield Side(server, worker, caller)

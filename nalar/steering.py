@@ -60,6 +60,14 @@ class Steering:
             key_of(directive), encode_directive(issued), ttl_s=PASSING_S if passing else None
         )
 
+    async def owners(self, agent: AgentName) -> dict[WorkerId, list[int]]:
+        """Return the workers that serve an agent's sessions, each with its slots."""
+        owned: dict[WorkerId, list[int]] = {}
+        for entry in await self._control.scan(f"{LEASES}.{agent}"):
+            owner = WorkerId((entry.value or b"").decode())
+            owned.setdefault(owner, []).append(int(entry.key.rpartition(".")[2]))
+        return owned
+
     async def migrate(
         self, agent: AgentName, session: SessionId, worker: WorkerId, reason: str = ""
     ) -> Route:
@@ -67,14 +75,11 @@ class Steering:
 
         Raises UsageError when it owns none: who serves the agent is named.
         """
-        owned: dict[str, int] = {}
-        for entry in await self._control.scan(f"{LEASES}.{agent}"):
-            owner, slot = (entry.value or b"").decode(), int(entry.key.rpartition(".")[2])
-            owned[owner] = min(slot, owned.get(owner, slot))
+        owned = await self.owners(agent)
         if worker not in owned:
             others = ", ".join(sorted(owned)) or "nobody"
             raise UsageError(f"{worker} owns no sessions of {agent}; owned by: {others}")
-        route = Route(agent, session, owned[worker])
+        route = Route(agent, session, min(owned[worker]))
         await self.direct(route, reason)
         return route
 

@@ -1,14 +1,21 @@
 """What strikes processes: kills, freezes, lost connections; and that everything ends well."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+from nalar.directives import Route
+from nalar.errors import NalarError
+from nalar.statestore.port import LedgerEntry
+from nalar.steering import Steering
 from tests.simulation.weather import calm
 from tests.simulation.world import Node, World
 
 #: Workers of a simulation, and how many there may be at once.
 WORKERS, WORKERS_MAX = 3, 5
+#: How often a session is sent back rather than on.
+_BACK = 0.3
 
 
 class Nemesis:
@@ -26,6 +33,7 @@ class Nemesis:
             "expire": self._expire,
             "drain": self._drain,
             "server": self._server,
+            "migrate": self._migrate,
         }
         self._frozen: list[Node] = []
 
@@ -131,3 +139,21 @@ class Nemesis:
         for node in self._world.nodes.values():
             if node.alive:
                 node.wire.cut(self._chance.uniform(0.0, 0.1), down_s)
+
+    async def _migrate(self) -> None:
+        """Have a session served in another slot, or where its hash says again."""
+        node = self._chance.choice(self._world.clients())
+        sessions = sorted({(log[0].ref.agent, log[0].ref.session) for log in self._logs()})
+        if not sessions:
+            return
+        agent, session = self._chance.choice(sessions)
+        route = Route(agent, session, self._chance.randrange(self._world.settings.slots))
+        steering = Steering(node.host.backend.control, node.host.clock)
+        back = self._chance.random() < _BACK
+        self._world.sky.note("", f"{agent}/{session} {'back' if back else f'to slot {route.slot}'}")
+        directed = steering.withdraw(route) if back else steering.direct(route, "a strike")
+        with contextlib.suppress(NalarError):
+            await self._world.run_in(node, directed)
+
+    def _logs(self) -> Iterable[Sequence[LedgerEntry]]:
+        return self._world.broker.log.sessions.values()

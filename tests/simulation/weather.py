@@ -37,13 +37,15 @@ class Weather:
     server: float = 0.0
     #: Seconds by which the processes' clocks may be off, either way.
     skew_s: float = 0.0
+    #: Another strike: a session is routed to another slot, or back.
+    migrate: float = 0.0
 
 
 #: How likely each fault is where it is there at all.
 _WORST = Weather(
     slow=0.02, request_lost=0.02, reply_lost=0.03, late=0.01, word_lost=0.1, notice_lost=0.2,
     ask_lost=0.05, strikes=0.8, kill=2.0, freeze=2.0, cut=2.0, stall=1.0, expire=0.7, drain=1.0,
-    server=0.5, skew_s=3.0,
+    server=0.5, skew_s=3.0, migrate=3.0,
 )  # fmt: skip
 #: A fault is part of a simulation with this probability: some have few, so that those are seen
 #: alone, and together with what others would hide.
