@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from nalar import connect
+from nalar.context import CallOptions
 from tests.e2e.commands import Nalar, until
 
 
@@ -40,6 +42,33 @@ def test_a_session_is_moved_to_another_worker_and_back_with_its_state(served: Na
         assert served.json(*add) == count
     lost = served("sessions", "migrate", "Counter", "moving", "--to", "nobody", code=2).stderr
     assert "nobody owns no sessions of Counter; owned by: mover-1, mover-2" in lost
+
+
+def test_a_session_is_moved_on_as_each_of_its_workers_is_killed_and_loses_no_call(
+    served: Nalar, url: str
+) -> None:
+    """Killed while it holds running and queued calls, and while it passes them on."""
+    workers = {
+        name: served.start("worker", "flows.py", "--agents", "Counter", "--name", name,
+                           NALAR_SET_LEASE_S="2")
+        for name in ("doomed-1", "doomed-2", "doomed-3")
+    }  # fmt: skip
+    for worker in workers.values():
+        worker.says("ready")
+    session = CallOptions(session="hunted")
+    with connect(url) as client:
+        calls = [client.call("Counter.add", 1, "hunt", options=session)]
+        calls += [client.call("Counter.add", 1, options=session) for _ in range(50)]
+        for times in (1, 2):
+            at = served.entered("hunt", times)[-1]
+            others = [name for name, worker in workers.items() if worker.pid != at]
+            until(lambda to=others[0]: not served("sessions", "migrate", "Counter", "hunted",
+                                                  "--to", to, code=None).returncode)  # fmt: skip
+            [doomed] = [name for name, worker in workers.items() if worker.pid == at]
+            workers.pop(doomed).signal(signal.SIGKILL)
+        served.entered("hunt", 3)
+        served.open("hunt")
+        assert [call.result(30) for call in calls] == list(range(1, 52))
 
 
 def test_a_drained_worker_finishes_what_runs_and_ends(served: Nalar) -> None:
