@@ -2,15 +2,14 @@
 
 Two workers, a session with so many calls queued, and a directive that moves it to the other worker
 while they run. The pause is from the end of the last call at the old worker to the start of the
-first one at the new worker, by the clock that both processes share. Every call adds to the session's
-state: what is lost or takes effect twice shows in its result.
+first one at the new worker, by the clock that both processes share. Every call adds to the state of
+the session: what is lost or takes effect twice shows in its result.
 """
 
 import argparse
 import asyncio
 import sys
 import tempfile
-import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from benchmarks.report import machine
 from nalar.agents.registry import REGISTRY
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from nalar.client import Client
+from nalar.clock import SystemClock
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.serve import connect
 from nalar.settings import Settings
@@ -35,6 +35,7 @@ AGENT = AgentName("Ledger")
 #: Bytes of the session's state that move along.
 STATE_BYTES = 10_000
 WORKERS = 2
+CLOCK = SystemClock()
 
 
 class Ledger(nalar.Agent, stateful=True):
@@ -46,13 +47,13 @@ class Ledger(nalar.Agent, stateful=True):
     @nalar.method
     async def add(self) -> tuple[int, str, float, float]:
         """Return how many calls there were, the worker, and when this one began and ended."""
-        began = time.monotonic()
+        began = CLOCK.now_s()
         if not self.ballast.is_set:
             self.ballast.value = "x" * STATE_BYTES
         count = self.count.get(0) + 1
         self.count.value = count
         call = nalar.context()
-        return count, call.worker, began, time.monotonic()
+        return count, call.worker, began, CLOCK.now_s()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ async def move(client: Client, session: str, queued: int, workers: list[WorkerId
     away = next(name for name in workers if name != home)
     futures = [ledger.add() for _ in range(queued)]
     await futures[queued // 10]
-    directed = time.monotonic()
+    directed = CLOCK.now_s()
     await client.steering.migrate(AGENT, SessionId(session), away, "measured")
     seen = await nalar.gather(*futures)
     counts = [count for count, _, _, _ in seen]
@@ -105,8 +106,10 @@ async def measure(moves: int, queued: int, *, sync_always: bool) -> list[Move]:
         for _ in range(WORKERS):
             await stack.enter_async_context(child_process(words))
         client = await stack.enter_async_context(connect(settings=Settings(url=server.url)))
-        while len(workers := sorted(await client.steering.owners(AGENT))) < WORKERS:
-            await asyncio.sleep(0.05)
+        workers: list[WorkerId] = []
+        while len(workers) < WORKERS:
+            await asyncio.sleep(0.05)  # There is nothing to be told by: the other one takes half.
+            workers = sorted(await client.steering.owners(AGENT))
         return [await move(client, f"s{number}", queued, workers) for number in range(moves)]
 
 
@@ -118,17 +121,15 @@ def main() -> None:
     parser.add_argument("--sync", choices=("always", "default"), default="always")
     options = parser.parse_args()
     told = machine()
-    moves = uvloop.run(
-        measure(options.moves, options.queued, sync_always=options.sync == "always")
-    )
+    moves = uvloop.run(measure(options.moves, options.queued, sync_always=options.sync == "always"))
     pauses, whole = (
         sorted(getattr(one, name) for one in moves) for name in ("pause_ms", "whole_ms")
     )
     print(
         f"{told['date']}, {told['cpus']} cores, sync_interval {options.sync}: "
         f"{len(moves)} moves with {options.queued} calls queued, of which "
-        f"{sum(one.moved for one in moves) / len(moves):.0f} ran at the new worker; none lost, none "
-        "twice, none out of order"
+        f"{sum(one.moved for one in moves) / len(moves):.0f} ran at the new worker; "
+        "none lost, none twice, none out of order"
     )
     for title, values in (("standing still", pauses), ("directive to first call", whole)):
         print(
