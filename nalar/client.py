@@ -17,6 +17,7 @@ from nalar.agents.stub import Stub
 from nalar.backend import Store
 from nalar.bus.port import Watch
 from nalar.cancellations import Cancellation, Cancellations
+from nalar.cluster.nodes import NodeEntry
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
 from nalar.controllers.registering import AGENTS
 from nalar.controllers.roster import WORKERS
@@ -28,6 +29,7 @@ from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token, is_
 from nalar.letters import DeadLetter
 from nalar.loops import LoopThread
 from nalar.runs import Runs
+from nalar.scaling import Scaling
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Sessions
 from nalar.steering import Steering
@@ -191,6 +193,10 @@ class Client:
         entries = await self.host.backend.control.scan(WORKERS)
         return [orjson.loads(entry.value) for entry in entries if entry.value]
 
+    async def nodes(self) -> list[NodeEntry]:
+        """Return what each live node says of itself, by name."""
+        return sorted((await self.scaling.fleet()).nodes.values(), key=lambda it: it.node)
+
     async def sessions(self, agent: str = "") -> list[tuple[str, str]]:
         """Return (agent, session) of every session that has a record, by name.
 
@@ -233,6 +239,11 @@ class Client:
     def steering(self) -> Steering:
         """Directives to the workers: pause, limit, prioritise, migrate, drain."""
         return Steering(self.host.backend.control, self.host.clock)
+
+    @property
+    def scaling(self) -> Scaling:
+        """How many workers there are to be, and the nodes that run them."""
+        return Scaling(self.host.backend.control, self.steering)
 
     async def stores(self, agents: Sequence[str] = ()) -> list[Store]:
         """Return how the ledger, the buckets and the queues of `agents` are."""
@@ -304,6 +315,10 @@ class SyncClient:
     def workers(self) -> list[dict[str, Any]]:
         """As `Client.workers`."""
         return self._do(self._client.workers())
+
+    def nodes(self) -> list[NodeEntry]:
+        """As `Client.nodes`."""
+        return self._do(self._client.nodes())
 
     def sessions(self, agent: str = "") -> list[tuple[str, str]]:
         """As `Client.sessions`."""

@@ -1,13 +1,18 @@
 """What is wrong with a running system, and what to do about it: for `nalar doctor`."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from nalar.backend import Store
 from nalar.client import Client
+from nalar.cluster.fleet import Fleet
+from nalar.cluster.placement import groups_of, place
 from nalar.errors import NalarError
 from nalar.serve import connect
 from nalar.settings import Settings
+
+#: Ends in a row after which a worker is said not to stay alive.
+_FAILURES: Final = 2
 
 #: "note" is a fact that this connection cannot judge.
 State = Literal["ok", "wrong", "note"]
@@ -27,7 +32,7 @@ async def diagnose(settings: Settings) -> list[Finding]:
     """Look at the server, what it stores and who works; never raises for what it looks for."""
     try:
         async with connect(settings=settings) as client:
-            return [*_server(client), *await _stored(client)]
+            return [*_server(client), *await _stored(client), *_nodes(await client.scaling.fleet())]
     except NalarError as error:
         remedy = (
             "start one with `nalar dev MODULE` or `nalar server`, or say where it is with "
@@ -77,6 +82,34 @@ async def _stored(client: Client) -> list[Finding]:
             what = f"no worker serves {told['kind']} {told['name']}; {queue.messages:,} calls wait"
             remedy = f"nalar worker {told['module']}, or whichever MODULE declares it"
             found.append(Finding("wrong" if queue.messages else "note", what, remedy))
+    return found
+
+
+def _nodes(fleet: Fleet) -> list[Finding]:
+    """Look at what nodes run, and at what they cannot."""
+    nodes = sorted(fleet.nodes.values(), key=lambda node: node.node)
+    found: list[Finding] = []
+    if nodes:
+        names = ", ".join(node.node for node in nodes)
+        found.append(Finding("ok", f"nodes alive: {len(nodes)} ({names})"))
+    for node in nodes:
+        for it in node.groups.values():
+            if it.failures >= _FAILURES:
+                what = (
+                    f"node {node.node} cannot keep workers of {it.group.name} alive: {it.ending}, "
+                    f"{it.failures} times in a row"
+                )
+                found.append(Finding("wrong", what, "what they said is in that node's log"))
+    groups, placement = groups_of(nodes), place(nodes, fleet.provisioned)
+    for key, missing in placement.missing.items():
+        what = f"no node has room for {missing} of {placement.wanted[key]} workers of "
+        remedy = "more nodes, or a larger --max-workers or --resources; see `nalar nodes ls`"
+        found.append(Finding("wrong", what + groups[key].name, remedy))
+    for agent, count in sorted(fleet.provisioned.items()):
+        if agent not in fleet.agents:
+            what = f"{count} workers of {agent} are asked for, and no node that is alive runs it"
+            remedy = f"nalar node MODULE, or nalar scale {agent} --withdraw"
+            found.append(Finding("wrong" if count else "note", what, remedy))
     return found
 
 

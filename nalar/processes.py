@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Final, Self
 
@@ -70,7 +70,16 @@ class StopSignals:
         self.insisted = asyncio.Event()
         #: The first signal; 0 while none came.
         self.number = 0
+        self._hung_up: Callable[[], None] | None = None
+        self._has_terminal = _has_terminal()
         self._loop = asyncio.get_running_loop()
+
+    def on_hangup(self, notify: Callable[[], None]) -> None:
+        """Have `notify` called at SIGHUP instead of stopping, as daemons do to read files again.
+
+        A terminal that was closed stops us all the same.
+        """
+        self._hung_up = notify
 
     @property
     def exit_code(self) -> int:
@@ -78,6 +87,10 @@ class StopSignals:
         return 128 + self.number
 
     def _came(self, number: int) -> None:
+        closed = self._has_terminal and not _has_terminal()
+        if number == signal.SIGHUP and self._hung_up is not None and not closed:
+            self._hung_up()
+            return
         if self.asked.is_set():
             self.insisted.set()
         self.number = self.number or number
@@ -94,6 +107,15 @@ class StopSignals:
         finally:
             for number in numbers:
                 self._loop.remove_signal_handler(number)
+
+
+def _has_terminal() -> bool:
+    """Say whether there is a terminal that controls this process."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.asynccontextmanager

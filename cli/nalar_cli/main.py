@@ -11,6 +11,7 @@ from nalar_cli import (
     dead,
     listing,
     local,
+    nodes,
     serving,
     signalling,
     simulating,
@@ -41,7 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (
-    local, serving, calling, signalling, cancelling, listing, dead, steering, simulating, tools
+    local, serving, calling, signalling, cancelling, listing, dead, steering, nodes, simulating,
+    tools,
 ):  # fmt: skip
     part.register(app)
 

@@ -137,9 +137,14 @@ def command_of(
     """Return the command that runs `nalar` with `words` in a child process."""
     from nalar.place import Command
 
-    argv = [sys.executable, "-m", "nalar_cli", *words]
+    argv, environ = command_line(words)
+    return Command(argv, environ, grace_s=settings.grace_s, say=say)
+
+
+def command_line(words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return how a child process runs `nalar` with `words`, and what to add to its environment."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    return Command(argv, {"PYTHONPATH": path}, grace_s=settings.grace_s, say=say)
+    return [sys.executable, "-m", "nalar_cli", *words], {"PYTHONPATH": path}
 
 
 def prepared_store(store: Path) -> Path:

@@ -46,11 +46,11 @@ Holds = Callable[[], Iterable[tuple[Delivery, bool]]]
 
 
 class Entry:
-    """A worker's entry in the registry, with a time to live."""
+    """An entry of a process in the registry, with a time to live."""
 
-    def __init__(self, control: KeyValue, worker: WorkerId, ttl_s: float) -> None:
+    def __init__(self, control: KeyValue, key: str, ttl_s: float) -> None:
         self._control = control
-        self._key = f"{WORKERS}.{worker}"
+        self._key = key
         self._ttl_s = ttl_s
         self._revision = 0
 
@@ -158,7 +158,7 @@ class Pulse:
             if self._backend.lifeline is not None:
                 self._lifeline = await self._backend.lifeline()
                 control = self._lifeline.control
-            self._entry = Entry(control, self._worker, self._settings.lease_s)
+            self._entry = Entry(control, f"{WORKERS}.{self._worker}", self._settings.lease_s)
         if not await self._entry.renew(value):
             self._loop.call_soon_threadsafe(self._lapsed)
 

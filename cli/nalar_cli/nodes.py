@@ -1,0 +1,319 @@
+"""`nalar node`, `nalar nodes ls` and `nalar scale`: machines, and how many workers they run."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nalar_cli import printing
+from nalar_cli.arguments import InputError
+from nalar_cli.calling import with_client
+from nalar_cli.options import Concurrency, Creds, Listing, Output, Server, Verbose, settings_of
+
+if TYPE_CHECKING:
+    from nalar.client import Client
+    from nalar.cluster.deployment import Declared, Deployment
+    from nalar.cluster.nodes import NodeEntry
+    from nalar.node import Offer
+    from nalar.settings import Settings
+
+#: Worker processes of a node for each core, unless it is told, and the fewest.
+_PER_CORE, _ROOM_MIN = 4, 16
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(epilog="Example: nalar node flows.py --name box1 --resources GPU=2")(node)
+    app.command(epilog="Example: nalar scale Analyst=4 search=2")(scale)
+    app.command(hidden=True)(describe)
+    group = typer.Typer(name="nodes", help="Machines that run workers.", no_args_is_help=True)
+    group.command(name="ls", epilog="Example: nalar nodes ls -o json")(nodes)
+    app.add_typer(group)
+
+
+def node(  # noqa: PLR0913, PLR0917 -- each is an option
+    modules: Annotated[
+        list[str], typer.Argument(metavar="MODULE...", help="Files or dotted names to serve.")
+    ],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Its name; else that of this machine.")
+    ] = "",
+    max_workers: Annotated[
+        int | None,
+        typer.Option(
+            "--max-workers", min=1, max=4096, metavar="N", help="Worker processes at the most."
+        ),
+    ] = None,
+    resources: Annotated[
+        str, typer.Option("--resources", metavar="GPU=2,...", help="What workers may use together.")
+    ] = "",
+    concurrency: Concurrency = None,
+    server: Server = None,
+    creds: Creds = None,
+    verbose: Verbose = False,
+) -> None:
+    """Supervise the worker processes of this machine until Ctrl-C.
+
+    Each agent gets workers of its own; tools and workflows of a module share theirs. How many says
+    `nalar scale`, a policy, or the agent's min_instances and max_instances. Nodes of one cluster
+    share the work; what a dead one did is started elsewhere. SIGHUP starts fresh workers.
+    """
+    import asyncio
+    import logging
+
+    from nalar.cluster.deployment import grouped
+    from nalar.node import machine
+
+    level = logging.DEBUG if verbose else logging.INFO
+    printing.log_to_stderr(level)
+    settings = settings_of(server, creds, concurrency=concurrency)
+    about = machine(node_name(name), max_workers or room(), amounts(resources))
+    declared = declared_in(modules)
+    deployed = [it for module in modules for it in grouped(module, declared[module])]
+    maker = OfferMaker(about.node, settings, server, creds, concurrency, level)
+    raise typer.Exit(asyncio.run(_node(about, settings, maker, deployed)))
+
+
+async def _node(
+    about: "NodeEntry", settings: "Settings", maker: "OfferMaker", deployed: "list[Deployment]"
+) -> int:
+    from nalar.node import Node
+    from nalar.processes import StopSignals
+    from nalar.serve import connect
+
+    with StopSignals().caught() as stop:
+        async with connect(settings=settings) as client:
+            running = Node(client.host.backend, client.host.settings, about, stop)
+            stop.on_hangup(running.renew)
+            served = ", ".join(it.group.name for it in deployed)
+            printing.note(f"node {about.node} on {settings.url} runs {served}; Ctrl-C drains it")
+            await running.run(maker.offers(deployed))
+    return 0
+
+
+def scale(
+    counts: Annotated[
+        list[str], typer.Argument(metavar="AGENT=N...", help="So many workers of an agent.")
+    ],
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Take it back: AGENT, without a number.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Kept with the directive.")
+    ] = "",
+    output: Listing = Output.table,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Say how many workers of an agent the nodes are to keep alive.
+
+    Stands until it is withdrawn or a policy says otherwise. An agent's min_instances and
+    max_instances go before it; what shares its workers is scaled with it.
+    """
+    from dataclasses import asdict
+
+    asked = _counts(counts, withdraw=withdraw)
+
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        from nalar_cli.listing import known_agent
+
+        offered = (await client.scaling.fleet()).agents
+        for agent in asked:
+            if agent not in offered:
+                await known_agent(client, agent)
+        return [asdict(it) for it in await client.scaling.scale(asked, reason)]
+
+    rows = with_client(settings_of(server, creds), work)
+    printing.listing(rows, ["agent", "was", "becomes", "serving"], output)
+    for row in rows:
+        if row["note"]:
+            printing.note(f"{row['agent']}: {row['note']}")
+
+
+def nodes(output: Listing = Output.table, server: Server = None, creds: Creds = None) -> None:
+    """List the machines that run workers, what they run, and what will not stay alive.
+
+    `Analyst 2/3` is three workers that are kept alive, two of which serve.
+    """
+
+    async def work(client: "Client") -> list[dict[str, Any]]:
+        from nalar.cluster.nodes import node_as_json
+
+        return [node_as_json(it) for it in await client.nodes()]
+
+    rows = [
+        told
+        | {
+            "workers": f"{sum(it['held'] for it in told['groups'])}/{told['max_workers']}",
+            "runs": [f"{it['name']} {it['ready']}/{it['held']}" for it in _shown(told)],
+            "trouble": [
+                f"{it['name']}: {it['ending']}, {it['failures']} times in a row"
+                for it in told["groups"]
+                if it["failures"]
+            ],
+        }
+        for told in with_client(settings_of(server, creds), work)
+    ]
+    if output is Output.json:
+        rows = [{key: row[key] for key in row if key not in ("runs", "v")} for row in rows]
+    columns = ["node", "host", "pid", "workers", "runs"]
+    columns += ["trouble"] if any(row["trouble"] for row in rows) else []
+    columns += ["leaving"] if any(row["leaving"] for row in rows) else []
+    printing.listing(rows, columns, output)
+
+
+def _shown(told: dict[str, Any]) -> list[dict[str, Any]]:
+    return [it for it in told["groups"] if it["held"] or it["failures"]]
+
+
+def describe(modules: Annotated[list[str], typer.Argument(metavar="MODULE...")]) -> None:
+    """Print what modules declare, as JSON by module; a supervisor asks a child, for it lives long.
+
+    What cannot be loaded has an error in the place of its agents.
+    """
+    from dataclasses import asdict
+
+    from nalar.agents.loader import load
+    from nalar.errors import UsageError
+
+    # What a module prints while it is loaded is not for who reads this.
+    out = os.dup(1)
+    os.dup2(2, 1)
+    told: dict[str, Any] = {}
+    for module in modules:
+        try:
+            told[module] = [
+                {"name": it.name, "kind": it.kind, "hints": asdict(it.hints)}
+                for it in load(module).agents
+            ]
+        except UsageError as error:
+            told[module] = str(error)
+    import json
+
+    with os.fdopen(out, "w", encoding="utf-8") as to:
+        json.dump(told, to)
+
+
+# What `nalar up` uses too.
+
+
+def declared_in(modules: Sequence[str]) -> "dict[str, list[Declared]]":
+    """Return what modules declare; raises InputError for one that cannot be loaded.
+
+    They are loaded in another process: this one lives long and knows no user code, so that what
+    it starts later loads what the files say then.
+    """
+    import json
+    import subprocess
+
+    from nalar.cluster.deployment import Declared
+    from nalar_cli.serving import command_line
+
+    argv, environ = command_line(["describe", *modules])
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        argv, env=os.environ | environ, stdout=subprocess.PIPE, check=False
+    )
+    try:
+        told: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        what = ", ".join(modules)
+        raise InputError(
+            f"{what} ended the process that loaded it: code {done.returncode}"
+        ) from None
+    wrong = [it for it in told.values() if isinstance(it, str)]
+    if wrong:
+        raise InputError("; ".join(wrong))
+    return {module: [Declared.of(it) for it in found] for module, found in told.items()}
+
+
+class OfferMaker:
+    """Makes offers of deployments: the commands of their workers."""
+
+    def __init__(
+        self,
+        node: str,
+        settings: "Settings",
+        server: str | None,
+        creds: str | None,
+        concurrency: int | None,
+        level: int,
+    ) -> None:
+        self._node = node
+        self._settings = settings
+        self._server = server
+        self._creds = creds
+        self._concurrency = concurrency
+        self._level = level
+
+    def offers(self, deployed: "Sequence[Deployment]") -> "list[Offer]":
+        """Return what a node offers to run."""
+        return [self._offer(it) for it in deployed]
+
+    def _offer(self, it: "Deployment") -> "Offer":
+        from dataclasses import replace
+
+        from nalar.node import Offer
+        from nalar_cli.serving import command_of, worker_words
+
+        concurrency = it.concurrency or self._concurrency
+        words = worker_words(
+            [it.module], self._server, self._creds, concurrency=concurrency, level=self._level
+        )
+        words += ["--agents", ",".join(it.group.agents)]
+        words += ["--name", f"{self._node}-{_as_name(it.group.name)}-{{pid}}"]
+        # Somebody may mend the code meanwhile.
+        command = replace(command_of(words, self._settings), insistent=True)
+        return Offer(it.group, command)
+
+
+def node_name(given: str) -> str:
+    """Return the name of a node; raises InputError for one that cannot be."""
+    import socket
+
+    from nalar.ids import is_wire_token
+
+    if given and not is_wire_token(given):
+        raise InputError(f"--name {given!r}: letters, digits, - and _ only")
+    return given or _as_name(socket.gethostname()) or "node"
+
+
+def _as_name(text: str) -> str:
+    return "".join(it if it.isascii() and (it.isalnum() or it in "-_") else "-" for it in text)
+
+
+def room() -> int:
+    """Return how many worker processes a node runs at the most, unless it is told."""
+    return max(_ROOM_MIN, _PER_CORE * (os.cpu_count() or 1))
+
+
+def amounts(text: str) -> dict[str, float]:
+    """Return resources written `GPU=2,RAM=64`; raises InputError."""
+    import math
+
+    found: dict[str, float] = {}
+    for part in filter(None, (it.strip() for it in text.split(","))):
+        kind, _, amount = part.partition("=")
+        try:
+            found[kind.strip()] = float(amount)
+        except ValueError:
+            raise InputError(f"--resources {part!r}: NAME=AMOUNT, for instance GPU=2") from None
+        if not kind.strip() or not 0 <= found[kind.strip()] < math.inf:
+            raise InputError(f"--resources {part!r}: NAME=AMOUNT, an amount from 0 up")
+    return found
+
+
+def _counts(given: Sequence[str], *, withdraw: bool) -> dict[str, int | None]:
+    """Return the workers that are asked for, by agent; None takes back what was."""
+    found: dict[str, int | None] = {}
+    for part in given:
+        agent, equals, number = part.partition("=")
+        if withdraw:
+            if equals:
+                raise InputError(f"{part}: --withdraw takes the agent alone: {agent}")
+            found[agent] = None
+        elif number.isascii() and number.isdecimal() and int(number) < 1 << 31:
+            found[agent] = int(number)
+        else:
+            raise InputError(f"{part!r}: AGENT=N, for instance {agent or 'Analyst'}=4")
+    return found
