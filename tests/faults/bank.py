@@ -67,7 +67,7 @@ class Bank:
         return await self.cluster.worker(*(agents or self.desk.names))
 
     def runs(self) -> tuple[int, int, int]:
-        """Return how often the workflow, the tool and the account's method were run."""
+        """Return how often the workflow, the tool (or step) and the account's method were run."""
         file = Path(self.log)
         lines = file.read_text("utf-8").splitlines() if file.exists() else []
         counted = Counter(line.split()[0] for line in lines)

@@ -18,6 +18,11 @@ def note(log: str, name: str) -> None:
         file.write(f"{name} {os.getpid()}\n")
 
 
+def _fee(log: str) -> int:
+    note(log, "vet")
+    return 1
+
+
 @dataclass(frozen=True)
 class Desk:
     """The workload under names of its own, so that several cases run beside each other."""
@@ -28,12 +33,23 @@ class Desk:
     vet: Any
     #: A stateful agent that remembers every amount.
     account: Any
+    #: A workflow that takes a step, sleeps, waits for a signal, then adds to an account.
+    patient: Any
+    #: A workflow that vets many amounts, one after the other.
+    audit: Any
 
+    #: Of the workflow, the tool and the agent, then of the other workflows.
     names: tuple[str, ...]
 
 
 def _desk(number: int) -> Desk:
-    names = f"faults_deposit_{number}", f"faults_vet_{number}", f"FaultsAccount{number}"
+    names = (
+        f"faults_deposit_{number}",
+        f"faults_vet_{number}",
+        f"FaultsAccount{number}",
+        f"faults_patient_{number}",
+        f"faults_audit_{number}",
+    )
 
     @nalar.tool(name=names[1])
     async def vet(log: str, amount: int) -> int:
@@ -59,7 +75,20 @@ def _desk(number: int) -> Desk:
         vetted = await vet(log, amount)
         return await Account.options(session=account).add(log, vetted)
 
-    return Desk(deposit, vet, Account, names)
+    @nalar.workflow(name=names[3])
+    async def patient(log: str, account: str) -> list[int]:
+        note(log, "deposit")
+        fee = await nalar.step(_fee, log)
+        await nalar.sleep(0.2)
+        amount = await nalar.wait_for("amount", int)
+        return await Account.options(session=account).add(log, amount - fee)
+
+    @nalar.workflow(name=names[4])
+    async def audit(log: str, count: int) -> list[int]:
+        note(log, "deposit")
+        return [await vet(log, number) for number in range(count)]
+
+    return Desk(deposit, vet, Account, patient, audit, names)
 
 
 #: As many cases run at a time.

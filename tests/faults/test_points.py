@@ -95,3 +95,19 @@ async def test_what_is_lost_on_its_way_is_made_up_for_and_nothing_runs_twice(
         await check(bank, fault, (1, 1, 1), heir=False)
 
     assert await all_cases(server.url, tmp_path, LOSSES, case) == {}
+
+
+async def test_a_worker_that_ends_while_it_writes_a_snapshot_leaves_the_session_as_it_was(
+    server: EmbeddedServer, tmp_path: Path
+) -> None:
+    async def case(bank: Bank, fault: str) -> None:
+        victim = await bank.victim(fault)
+        account = bank.desk.account.options(session=bank.account)
+        assert await account.add(bank.log, 10) == [10]
+        await victim.fails(fault)
+        await bank.heir()
+        assert await account.add(bank.log, 5) == [10, 5]
+        assert bank.runs() == (0, 0, 2)
+
+    faults = ("before_snapshot:exit:1", "after_snapshot:exit:1")
+    assert await all_cases(server.url, tmp_path, faults, case) == {}
