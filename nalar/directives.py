@@ -21,6 +21,9 @@ DIRECTIVE: Final = "directive"
 #: Who issues what a person, or a program of his, directs.
 BY_HAND: Final = "hand"
 
+#: How long directives about one worker, session or request stand, in seconds.
+PASSING_S: Final = 3_600.0
+
 #: What a priority is set for.
 PriorityScope = Literal["session", "request", "tenant"]
 #: What a limit counts: the calls of an agent, or those made on behalf of a tenant.
@@ -178,6 +181,17 @@ class Issued:
 def key_of(directive: Directive) -> str:
     """Return where a directive stands, in the control bucket."""
     return ".".join((DIRECTIVE, directive.kind, *directive.about))
+
+
+def lifetime_s(directive: Directive) -> float | None:
+    """Return for how long a directive stands, in seconds; None: until it is withdrawn.
+
+    Those about one worker, session or request pass: nobody would withdraw them all.
+    """
+    passing = isinstance(directive, Drain | Kill | Route) or (
+        isinstance(directive, SetPriority) and directive.scope == "request"
+    )
+    return PASSING_S if passing else None
 
 
 def encode_directive(issued: Issued) -> bytes:

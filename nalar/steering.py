@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import dataclass
-from typing import Final
 
 from nalar.clock import Clock
 from nalar.controllers.roster import LEASES
@@ -10,22 +9,17 @@ from nalar.directives import (
     BY_HAND,
     DIRECTIVE,
     Directive,
-    Drain,
     Issued,
-    Kill,
     Route,
-    SetPriority,
     decode_directive,
     encode_directive,
     flaw,
     key_of,
+    lifetime_s,
 )
 from nalar.errors import MalformedMessage, UsageError
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.statestore.port import KeyValue
-
-#: How long directives about one worker, session or request stand, in seconds.
-PASSING_S: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +47,8 @@ class Steering:
         if wrong := flaw(directive):
             raise UsageError(f"{type(directive).__name__} cannot have {wrong}")
         issued = Issued(directive, by, reason, self._clock.now_s())
-        passing = isinstance(directive, Drain | Kill | Route) or (
-            isinstance(directive, SetPriority) and directive.scope == "request"
-        )
         return await self._control.put(
-            key_of(directive), encode_directive(issued), ttl_s=PASSING_S if passing else None
+            key_of(directive), encode_directive(issued), ttl_s=lifetime_s(directive)
         )
 
     async def owners(self, agent: AgentName) -> dict[WorkerId, list[int]]:

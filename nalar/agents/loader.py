@@ -43,7 +43,7 @@ def load(text: str, *, cwd: str | None = None) -> Loaded:
     ATTR is a tool, a workflow, an agent with one method, or `Agent.method`.
     """
     where, _, attribute = _split(text)
-    module = _module(where, Path(cwd or Path.cwd()))
+    module = load_module(where, Path(cwd or Path.cwd()))
     agents = agents_of(module)
     if not agents and not attribute:
         raise UsageError(
@@ -123,7 +123,8 @@ def _one_method(agent: AgentSpec, method: str) -> MethodSpec:
 # Importing.
 
 
-def _module(where: str, cwd: Path) -> ModuleType:
+def load_module(where: str, cwd: Path) -> ModuleType:
+    """Load a file, from `cwd`, or a dotted name; raises UsageError saying what is wrong with it."""
     path = Path(where)
     if path.suffix == ".py" or os.sep in where or "/" in where:
         return _from_file(cwd / path, where)

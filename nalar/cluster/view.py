@@ -216,7 +216,8 @@ class ClusterView:
         elif report.number <= known.number and not (report.full and report.at_s > known.at_s):
             return True  # It came twice, or late. A newer full one: its worker began anew.
         elif report.full:
-            self._drop_unnamed(known, report)
+            if report.number != known.number + 1:  # Else it follows, and nothing was missed.
+                self._drop_unnamed(known, report)
         elif report.number > known.number + 1:
             return False
         self._take_worker(known, report)
