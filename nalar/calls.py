@@ -18,7 +18,7 @@ from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.cancel import commit_end, ended, put_notice
 from nalar.clock import Clock
-from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, Slot, current_call
+from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, Slot, aside, current_call
 from nalar.draft import (
     ANYONE,
     address,
@@ -343,11 +343,13 @@ class Calls:
         self, invocation: Invocation, cause: BaseException | None = None, *, notice: bool = False
     ) -> None:
         """Commit that the call has no result, or find its record, until the server answers."""
-        control, until_s = self._backend.control, invocation.deadline
+        ref, until_s = invocation.ref, invocation.deadline
         while True:
             try:
                 if notice:
-                    await put_notice(control, invocation.ref.future, self._clock.now_s(), until_s)
+                    await put_notice(
+                        self._backend, ref.root, ref.future, self._clock.now_s(), until_s
+                    )
                 record = ended(invocation, self._clock.now_s(), cause)
                 await commit_end(self._backend, self._settings, record, invocation.deadline)
                 break
@@ -369,7 +371,7 @@ class Calls:
 
     def _owned(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start `work` as a task of this runtime: kept alive, cancelled at close."""
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(work, context=aside())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

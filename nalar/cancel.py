@@ -8,8 +8,8 @@ from nalar.errors import CommitLost, CommitUnknown
 from nalar.messages import ErrorInfo, Invocation, Payload, Record, Status
 from nalar.notices import encode_notice, notice_key
 from nalar.settings import Settings
-from nalar.statestore.port import KeyValue
 from nalar.statestore.sessions import Sessions
+from nalar.waking import wake_cancelled
 
 #: Races with the session's own commits that a cancellation runs before it gives up.
 _TRIES = 20
@@ -52,14 +52,17 @@ def ended(invocation: Invocation, now_s: float, cause: BaseException | None) -> 
     )
 
 
-async def put_notice(control: KeyValue, token: str, now_s: float, until_s: float) -> None:
+async def put_notice(backend: Backend, root: str, token: str, now_s: float, until_s: float) -> None:
     """Tell all workers that the call or run `token` is cancelled, with all that came of it.
+
+    `root` is the run that it belongs to. Calls that are suspended are woken, to end now.
 
     The notice stands until `until_s`, Unix time: the deadline that no call of it outlives. Raises
     Unavailable when nobody knows whether it stands.
     """
     value = encode_notice(now_s, until_s)
-    await control.put(notice_key(token), value, ttl_s=max(1.0, until_s - now_s))
+    await backend.control.put(notice_key(token), value, ttl_s=max(1.0, until_s - now_s))
+    await wake_cancelled(backend, root, token)
 
 
 async def commit_end(backend: Backend, settings: Settings, record: Record, deadline: float) -> None:

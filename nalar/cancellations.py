@@ -80,7 +80,7 @@ class Cancellations:
         now_s = self._host.clock.now_s()
         # The deadline is not known here: longer does no harm.
         until_s = now_s + self._settings.deadline_s + self._settings.retention_s
-        await put_notice(self._backend.control, call, now_s, until_s)
+        await put_notice(self._backend, ref.root, call, now_s, until_s)
         if call == ref.future:
             record = _cancelled(ref, now_s)
             await commit_end(self._backend, self._settings, record, until_s)

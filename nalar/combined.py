@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from nalar.context import current_call
 from nalar.futures import Future
@@ -59,17 +59,28 @@ def gather(*futures: Future[T]) -> Gathered[T]:
     return Gathered(futures)
 
 
+class Another(Future[None]):
+    """Ends when another one of `parts` has."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Sequence[Future[Any]]) -> None:
+        super().__init__()
+        self.parts = parts
+
+
 class Completions(Generic[T]):
     """Futures in the order in which they end; iterate with `for` or `async for`."""
 
     def __init__(self, futures: Sequence[Future[T]], timeout: float | None) -> None:
+        self._futures = futures
         self._missing = len(futures)
         self._timeout = timeout
         #: What has ended and was not handed out, by its place in the ledger: a resumed workflow
         #: sees the ledger's order again. A heap.
         self._ended: list[tuple[int, int, Future[T]]] = []
         #: Ends when something has, after nothing had.
-        self._another: Future[None] = Future()
+        self._another = Another(futures)
         #: Nothing that has not ended is older than this place in the ledger.
         self._reached = 0
         for place, future in enumerate(futures):
@@ -92,7 +103,7 @@ class Completions(Generic[T]):
         with _counting:
             if not self._ended:
                 if self._another.done():
-                    self._another = Future()
+                    self._another = Another(self._futures)
                 return None, self._another
             revision = self._ended[0][0]
             if order is None or revision <= self._reached or len(self._ended) == self._missing:
@@ -136,11 +147,11 @@ def as_completed(futures: Iterable[Future[T]], *, timeout: float | None = None) 
 class Waited(Future[tuple[set[Future[T]], set[Future[T]]]]):
     """What `wait` returns: the futures that had ended when it did, and those that had not."""
 
-    __slots__ = ("_errors", "_missing", "_parts")
+    __slots__ = ("_errors", "_missing", "parts")
 
     def __init__(self, parts: set[Future[T]], count: int, *, errors: bool) -> None:
         super().__init__()
-        self._parts, self._missing, self._errors = parts, count, errors
+        self.parts, self._missing, self._errors = parts, count, errors
         if not parts:
             self.split()
         for part in parts:
@@ -156,8 +167,8 @@ class Waited(Future[tuple[set[Future[T]], set[Future[T]]]]):
     def split(self) -> None:
         """End with what has ended by now."""
         if not self.done():
-            done = {part for part in self._parts if part.done()}
-            self.resolve((done, self._parts - done), revision=_last(done))
+            done = {part for part in self.parts if part.done()}
+            self.resolve((done, self.parts - done), revision=_last(done))
 
 
 def wait(
@@ -203,3 +214,22 @@ def after(seconds: float, act: Callable[[], None]) -> Callable[[], object]:
             loop.call_soon_threadsafe(handle.cancel)
 
     return call_off
+
+
+def leaves(futures: Iterable[Future[Any]]) -> set[Future[Any]] | None:
+    """Return what has not ended of `futures`, combinations taken apart.
+
+    None when one of them ends by something that is neither a call nor a wait of one.
+    """
+    found: set[Future[Any]] = set()
+    left = [future for future in futures if not future.done()]
+    while left:
+        future = left.pop()
+        if future.ref is not None:
+            found.add(future)
+        elif isinstance(future, Gathered | Waited | Another):
+            parts = cast("Iterable[Future[Any]]", future.parts)
+            left += [part for part in parts if not part.done()]
+        else:
+            return None
+    return found

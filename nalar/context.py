@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from nalar.activity import Activity
 from nalar.call_policy import CallPolicy, Retry
 from nalar.errors import UsageError
 from nalar.ids import Ref
@@ -155,6 +156,8 @@ class Call:
     stop: StopFlag = field(default_factory=StopFlag, repr=False)
     #: None inside of a step.
     waits: Waits | None = field(default=None, repr=False)
+    #: What of its code is under way.
+    activity: Activity = field(default_factory=Activity, repr=False)
     #: What `report_tokens` was told, by model.
     tokens: dict[str, int] = field(default_factory=dict[str, int], repr=False)
 
@@ -267,6 +270,18 @@ def entered(call: Call) -> contextvars.Context:
     inner.run(_call.set, call)
     inner.run(_runtime.set, call.runtime)
     return inner
+
+
+def call_in(context: contextvars.Context | None) -> Call | None:
+    """Return the call whose code runs in `context`, the current one unless it is given."""
+    return _call.get() if context is None else context.get(_call)
+
+
+def aside() -> contextvars.Context:
+    """Return a copy of the current context for work of the runtime, which is no call's code."""
+    outer = contextvars.copy_context()
+    outer.run(_call.set, None)
+    return outer
 
 
 def current_runtime() -> Runtime:

@@ -238,6 +238,7 @@ class Future(Generic[T_co]):
         call.check()
         self.add_done_callback(notify)
         call.slot.leave()
+        call.activity.waits[waiter] = self
         try:
             with call.stop.waking(partial(notify, None)):
                 await waiter
@@ -245,6 +246,8 @@ class Future(Generic[T_co]):
         except BaseException:
             call.slot.rejoin()
             raise
+        finally:
+            call.activity.waits.pop(waiter, None)
         await call.slot.enter()
 
     def _wait_blocking(self, timeout: float | None, what: str) -> None:

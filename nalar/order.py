@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import threading
 
+from nalar.context import aside
 from nalar.errors import NalarError
 from nalar.futures import Future
 from nalar.ids import Ref
@@ -60,7 +61,7 @@ class Order:
     def _want(self, revision: int, future: Future[None]) -> None:
         self._wanted.append((revision, future))
         if self._asking is None:
-            self._asking = self._loop.create_task(self._ask())
+            self._asking = self._loop.create_task(self._ask(), context=aside())
 
     async def _ask(self) -> None:
         while self._wanted:

@@ -55,6 +55,12 @@ class Settings:
     #: How long a resumed call may rest on a new call that is withheld from it (`on_orphan`) before
     #: it ends with NonDeterminismError: something else of it may still be at work.
     orphan_patience_s: float = 5.0
+    #: How long a call waits for a timer or a signal, or is about to, before it is suspended: then
+    #: no worker holds anything of it, and its code runs again when the wait is over.
+    suspend_after_s: float = 5.0
+    #: The same for one that waits for nothing but calls it has made. Longer: most of those end
+    #: soon, and its code may never have asked to be begun again.
+    suspend_on_calls_after_s: float = 60.0
     #: How often the oldest awaited results are read again, in case a notification was lost.
     reread_s: float = 5.0
 

@@ -16,7 +16,7 @@ from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.port import Watch
 from nalar.clock import Clock
-from nalar.context import current_call
+from nalar.context import aside, current_call
 from nalar.errors import ArgumentError, MalformedMessage, NalarError, NotData, UsageError
 from nalar.family import Family
 from nalar.futures import Future
@@ -26,6 +26,7 @@ from nalar.once import commit_once
 from nalar.own_records import SENT, sent_record, sent_ref
 from nalar.settings import Settings
 from nalar.statestore.port import Ledger, LedgerEntry
+from nalar.waking import wake_for
 from nalar.wire import WireType, canonical, encode, reasons
 
 log = logging.getLogger("nalar.signals")
@@ -115,6 +116,7 @@ class Signals:
         # The call's own deadline is not known here: longer does no harm.
         until_s = now_s + self._settings.deadline_s
         await commit_once(self._backend, self._settings, record, until_s)
+        await wake_for(self._backend, ref)
 
     async def _refuse_ended(self, ref: Ref) -> None:
         """Raise UsageError when the call has a record: nobody would take the signal."""
@@ -136,6 +138,8 @@ class Inbox:
         #: Signals that are spoken for.
         self._taken = taken
         self._waiters: deque[asyncio.Future[LedgerEntry]] = deque()
+        #: Where the newest one that was read stands in the ledger.
+        self.upto = 0
         self._heard = asyncio.Event()
         self._watch: Watch | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -147,7 +151,7 @@ class Inbox:
         self._waiters.append(waiter)
         self._heard.set()
         if self._reading is None:
-            self._reading = loop.create_task(self._read_on())
+            self._reading = loop.create_task(self._read_on(), context=aside())
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -202,7 +206,13 @@ class Inbox:
                 pause_s = min(pause_s * 2, _REREAD_MAX_S)
         self._reading = None
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a signal and have none."""
+        return sum(not waiter.done() for waiter in self._waiters)
+
     def _hand_out(self, entries: list[LedgerEntry]) -> None:
+        self.upto = max(self.upto, *(entry.revision for entry in entries), 0)
         for entry in self._free(entries):
             while self._waiters and self._waiters[0].done():
                 self._waiters.popleft()  # It is about to give up.

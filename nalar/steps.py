@@ -5,7 +5,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -111,3 +111,31 @@ def _data(value: Any) -> Any:
     except (NotData, ValueError, TypeError, RecursionError):
         return {"$type": type(value).__qualname__}
     return tree
+
+
+class NoCalls:
+    """The runtime of a step's code."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def call(self, spec: Any, args: object, kwargs: object, options: object = None) -> NoReturn:
+        """Refuse: whether the call was made could not be told when the step runs again."""
+        del args, kwargs, options
+        raise UsageError(
+            f"step {self._step} calls {spec.label}: a step is for work of its own. Make the call "
+            "in the workflow, which remembers it by itself"
+        )
+
+
+def kept_in(run: Callable[[], Any]) -> Callable[[], Any]:
+    """Return `run` with what no coroutine lets out raised as a RuntimeError."""
+
+    def in_thread() -> Any:
+        try:
+            return run()
+        except (StopIteration, GeneratorExit) as error:
+            # They mean something else to whoever awaits this; no coroutine lets one out.
+            raise RuntimeError(f"the step raised {type(error).__name__}") from error
+
+    return in_thread

@@ -10,13 +10,15 @@ from typing import Literal
 
 from nalar.errors import CallError, Cancelled, Expired
 
-#: Why code is to stop: somebody cancelled its call, its deadline passed, or it ran for too long.
-Reason = Literal["cancelled", "expired", "timeout"]
+#: Why code is to stop: somebody cancelled its call, its deadline passed, it ran for too long, or it
+#: waits for so long that its call is suspended.
+Reason = Literal["cancelled", "expired", "timeout", "suspended"]
 
 _RAISED: dict[Reason, tuple[type[CallError], str]] = {
     "cancelled": (Cancelled, "this call was cancelled: its code is to end now"),
     "expired": (Expired, "the deadline of this call has passed: its code is to end now"),
     "timeout": (Cancelled, "this call ran longer than its timeout_s: its code is to end now"),
+    "suspended": (Cancelled, "this call waits for long and is suspended: it will run again"),
 }
 
 

@@ -16,6 +16,7 @@ import orjson
 from nalar.agents.spec import MethodSpec
 from nalar.bus.port import Watch
 from nalar.chunks import Assembly, Chunk, Stream
+from nalar.context import aside
 from nalar.errors import NalarError, StreamRestarted, UsageError
 from nalar.futures import Future
 from nalar.ids import Ref
@@ -160,7 +161,7 @@ class _Reading:
 
     def _read_log(self) -> None:
         if self._read is None and not self._ended:
-            self._read = self._loop.create_task(self._read_now())
+            self._read = self._loop.create_task(self._read_now(), context=aside())
 
     async def _read_now(self) -> None:
         """Read what is kept and has not come; once the call has ended, the last of it."""

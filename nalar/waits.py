@@ -7,18 +7,19 @@ of a call stores first has decided for all of them.
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import Executor as Threads
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import orjson
 
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.clock import Clock
-from nalar.context import Call, current_call, entered
+from nalar.context import Call, aside, current_call, entered
 from nalar.durable import Durable, Own
 from nalar.errors import CallTimeout, MalformedMessage, UsageError, ValueTooLarge
 from nalar.family import Family
@@ -39,7 +40,7 @@ from nalar.own_records import (
 from nalar.settings import Settings
 from nalar.signals import Inbox, load_value
 from nalar.statestore.port import LedgerEntry
-from nalar.steps import Step
+from nalar.steps import NoCalls, Step, kept_in
 from nalar.wire import WireType, canonical
 
 #: The wall clock is looked at this often during a long sleep, in seconds: it may be set.
@@ -82,6 +83,8 @@ class RunningWaits:
         self._thread = threading.get_ident()
         self._tasks: dict[Durable[Any], asyncio.Task[None]] = {}
         self._inboxes: dict[str, Inbox] = {}
+        #: Those that nothing but time or a signal goes on with -> the signal's encoded name.
+        self._idle: dict[Durable[Any], str] = {}
         self._closed = False
 
     # What the call's code asks for: any thread.
@@ -149,7 +152,9 @@ class RunningWaits:
         self._family.claim(target, name)
         self._family.expect(wait.future)
         work = self._finish(wait) if recorded is None else self._settle(wait, recorded)
-        self._tasks[wait.future] = self._loop.create_task(self._guarded(wait, work))
+        self._tasks[wait.future] = self._loop.create_task(
+            self._guarded(wait, work), context=aside()
+        )
 
     async def _guarded(self, wait: _Wait, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -229,7 +234,8 @@ class RunningWaits:
         assert future.ref is not None, "a timer has an address"
         began = self._clock.now_s()
         future.until_s = await self._until(future.ref, tree["seconds"])
-        await self._sleep_until(future.until_s)
+        with self._idling(future, ""):
+            await self._sleep_until(future.until_s)
         return self._record(future.ref, tree, Payload(b"null"), began)
 
     # Signals.
@@ -249,7 +255,7 @@ class RunningWaits:
     ) -> Record:
         assert future.ref is not None, "a wait has an address"
         began = self._clock.now_s()
-        sent = await self._taken(self._inbox(token), future, timeout_s)
+        sent = await self._taken(token, future, timeout_s)
         tree = {"name": name} if timeout_s is None else {"name": name, "timeout_s": timeout_s}
         if sent is None:
             assert timeout_s is not None, "only a limit ends a wait without a signal"
@@ -259,13 +265,15 @@ class RunningWaits:
         return replace(record, dependencies=(sent.ref,))
 
     async def _taken(
-        self, inbox: Inbox, future: Durable[Any], timeout_s: float | None
+        self, token: str, future: Durable[Any], timeout_s: float | None
     ) -> LedgerEntry | None:
         """Take the next signal that can be read; None when it took too long."""
         if timeout_s is not None and future.ref is not None:
             future.until_s = await self._until(future.ref, timeout_s)
+        inbox = self._inbox(token)
         while True:
-            entry = await self._next(inbox, future.until_s)
+            with self._idling(future, token):
+                entry = await self._next(inbox, future.until_s)
             if entry is None or _has_value(entry):
                 return entry
 
@@ -284,7 +292,7 @@ class RunningWaits:
         assert future.ref is not None, "a step has an address"
         began = self._clock.now_s()
         # To its code the step is a call of its own, that may make none.
-        within = replace(call, ref=future.ref, waits=None, runtime=_NoCalls(step.name))
+        within = replace(call, ref=future.ref, waits=None, runtime=NoCalls(step.name))
         text = step.dump(await self._run_step(step, within))
         if len(text) > self._settings.value_max_bytes:
             raise ValueTooLarge(
@@ -299,7 +307,7 @@ class RunningWaits:
             value = context.run(step.fn, *step.args, **step.kwargs)
         else:
             run = partial(context.run, partial(step.fn, *step.args, **step.kwargs))
-            value = await self._loop.run_in_executor(self._threads, _kept_in(run))
+            value = await self._loop.run_in_executor(self._threads, kept_in(run))
         if not hasattr(value, "__await__"):
             return value
         task = self._loop.create_task(_awaited(value), context=entered(within))
@@ -307,6 +315,30 @@ class RunningWaits:
             return await task
         finally:
             task.cancel()
+
+    # Being at rest: what the call waits for stands in the ledger, or will.
+
+    @contextmanager
+    def _idling(self, future: Durable[Any], token: str) -> Generator[None]:
+        self._idle[future] = token
+        try:
+            yield
+        finally:
+            del self._idle[future]
+
+    def idle(self) -> Mapping[Durable[Any], str] | None:
+        """Return the waits, with the signals' encoded names; None while one is being settled."""
+        if self._tasks.keys() != self._idle.keys():
+            return None
+        for token, inbox in self._inboxes.items():
+            # A signal that was handed out and not taken yet has come.
+            if inbox.waiting != sum(name == token for name in self._idle.values()):
+                return None
+        return self._idle
+
+    def seen(self, token: str) -> int:
+        """Return where the newest signal of that name stands in the ledger that is known here."""
+        return self._inboxes[token].upto
 
     def close(self) -> None:
         """The call's code has ended: nobody waits here any more."""
@@ -321,34 +353,8 @@ class RunningWaits:
 _FOR_EVER_S: Final = 1e9
 
 
-class _NoCalls:
-    """The runtime of a step's code."""
-
-    def __init__(self, step: str) -> None:
-        self._step = step
-
-    def call(self, spec: Any, args: object, kwargs: object, options: object = None) -> NoReturn:
-        """Refuse: whether the call was made could not be told when the step runs again."""
-        del args, kwargs, options
-        raise UsageError(
-            f"step {self._step} calls {spec.label}: a step is for work of its own. Make the call "
-            "in the workflow, which remembers it by itself"
-        )
-
-
 async def _awaited(value: Any) -> Any:
     return await value
-
-
-def _kept_in(run: Callable[[], Any]) -> Callable[[], Any]:
-    def in_thread() -> Any:
-        try:
-            return run()
-        except (StopIteration, GeneratorExit) as error:
-            # They mean something else to whoever awaits this; no coroutine lets one out.
-            raise RuntimeError(f"the step raised {type(error).__name__}") from error
-
-    return in_thread
 
 
 def _taken_by(entry: LedgerEntry) -> list[FutureId]:

@@ -9,7 +9,7 @@ from nalar.bus import subjects, topology
 from nalar.bus.codec import encode_invocation
 from nalar.bus.link import Link
 from nalar.bus.port import Delivery
-from nalar.bus.pull import JetStreamInbox
+from nalar.bus.pull import HAND_BACK, JetStreamInbox
 from nalar.bus.replies import (
     JETSTREAM_UNAVAILABLE,
     NOT_STORED,
@@ -119,6 +119,9 @@ class JetStreamQueue:
             held.append(waiter)
             return waiter.future
         return self._link.request(waiter, self._settings.reply_timeout_s)
+
+    def hurry(self, lease: bytes) -> None:
+        self._link.signal(lease, HAND_BACK)
 
     async def open(
         self,

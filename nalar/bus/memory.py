@@ -104,11 +104,8 @@ class _Lane:
 class MemoryDelivery:
     """`bus.port.Delivery` in memory."""
 
-    #: Nobody but the holder itself can name it.
-    lease = b""
-
     __slots__ = ("_client", "_lane", "_message", "_settled", "backlog", "content", "deliveries",
-                 "lane", "raw")  # fmt: skip
+                 "lane", "lease", "raw")  # fmt: skip
 
     def __init__(self, lane: _Lane, message: _Message, client: "MemoryQueue", backlog: int) -> None:
         self._lane = lane
@@ -118,6 +115,7 @@ class MemoryDelivery:
         self.raw = (message.headers or b"") + message.body
         self.deliveries = message.deliveries
         self.lane = lane.name
+        self.lease = message.subject.encode()
         self.backlog = backlog
         self.content: Invocation | MalformedMessage
         try:
@@ -222,6 +220,14 @@ class MemoryQueues:
         at = subjects.parse_invocation_subject(subject)
         self.stream(at.agent).store(at.lane, _Message(subject, headers, body))
 
+    def hurry(self, subject: str) -> None:
+        """Deliver a message now that somebody holds, or that was handed back for a while."""
+        at = subjects.parse_invocation_subject(subject)
+        stream = self.stream(at.agent)
+        message = stream.stored.get(subject)
+        if message is not None and message.lease is not None:
+            stream.lane(at.lane).give_back(message)
+
     def bodies(self, agent: AgentName) -> list[bytes]:
         """Return the bodies of the messages that are stored for `agent`."""
         return [message.body for message in self.stream(agent).stored.values()]
@@ -257,6 +263,10 @@ class MemoryQueue:
             ref.agent, lane, ref.future, invocation.attempt, invocation.hops
         )
         self._queues.stream(ref.agent).store(lane, _Message(subject, headers, body))
+
+    def hurry(self, lease: bytes) -> None:
+        if not self.closed:
+            self._queues.hurry(lease.decode())
 
     async def open(
         self,

@@ -96,6 +96,13 @@ class Queue(Protocol):
         """
         ...
 
+    def hurry(self, lease: bytes) -> None:
+        """Deliver now what was handed back for a while; `lease` is one that it was held by.
+
+        Does nothing for what is gone. What somebody holds is delivered a second time.
+        """
+        ...
+
     async def open(
         self,
         agent: AgentName,

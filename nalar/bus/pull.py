@@ -29,6 +29,8 @@ CLOSE_S: Final = 2.0
 
 #: Starts the lease of a message anew; said to what names it.
 EXTEND: Final = b"+WPI"
+#: Has the message delivered again at once, also one that was handed back for a while.
+HAND_BACK: Final = b"-NAK"
 
 _HEARTBEAT, _NO_MESSAGES, _EXPIRED, _CONFLICT, _NOBODY = 100, 404, 408, 409, 503
 _NANOSECONDS = 1_000_000_000
@@ -55,7 +57,7 @@ class JetStreamDelivery:
 
     def hand_back(self, delay_s: float = 0.0) -> None:
         delay = b' {"delay": %d}' % int(delay_s * _NANOSECONDS) if delay_s > 0 else b""
-        self._say(b"-NAK" + delay, final=True)
+        self._say(HAND_BACK + delay, final=True)
 
     def extend(self) -> None:
         self._say(EXTEND, final=False)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
@@ -15,6 +16,9 @@ from nalar.messages import Invocation, Record
 from nalar.results import Notify
 from nalar.statestore.port import LedgerEntry
 from nalar.stopping import StopFlag
+
+if TYPE_CHECKING:
+    from nalar.controllers.suspender import Living
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +50,10 @@ class Held:
     stop_flag: StopFlag | None = None
     #: Stores the end of a call that was started and is to stop; then its code counts no more.
     stopping: asyncio.Task[None] | None = None
+    #: What of it is alive here while its code runs.
+    living: "Living | None" = None
+    #: Set once it is suspended: for how long its message is handed back, in seconds.
+    asleep_s: float | None = None
     #: Children whose error stands up to here in the ledger are made again (`Lineage`).
     failed_upto: int = 0
     #: What directives and reports tell it by, and when it came.

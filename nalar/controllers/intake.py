@@ -262,6 +262,8 @@ def _take_twin(held: Held, delivery: Delivery, attempt: int) -> None:
     if attempt == held.invocation.attempt:
         # The lease lapsed while we held it: the newest delivery is the one to settle.
         held.delivery = delivery
+        if held.asleep_s is not None:
+            held.asleep_s = 0.0  # Woken while it was being suspended.
     elif attempt < held.invocation.attempt:
         delivery.ack()  # Its next attempt is stored: it is the one that we hold.
     else:

@@ -1,7 +1,7 @@
 """How calls end that are not run, or not once more. Pure."""
 
-from nalar.agents.executor import Outcome
-from nalar.errors import WorkerCrashed
+from nalar.agents.executor import Outcome, describe_error
+from nalar.errors import ValueTooLarge, WorkerCrashed
 from nalar.messages import ErrorInfo, Invocation, Record
 
 
@@ -33,6 +33,19 @@ def crashed(invocation: Invocation, deaths: int) -> Outcome:
     )
     info = ErrorInfo(WorkerCrashed.code, WorkerCrashed.__name__, message, path=invocation.path)
     return Outcome("failed", error=info)
+
+
+def within_limits(
+    invocation: Invocation, outcome: Outcome, now_s: float, value_max_bytes: int
+) -> Outcome:
+    """Return `outcome` unless its result is too large, or comes after the deadline."""
+    if outcome.result is not None and len(outcome.result) > value_max_bytes:
+        error = ValueTooLarge(
+            f"the result of {invocation.target} is {len(outcome.result):,} bytes as JSON, "
+            f"over the limit of {value_max_bytes:,} (setting value_max_bytes)"
+        )
+        return Outcome("failed", error=describe_error(error, invocation.path))
+    return expired(invocation) if now_s > invocation.deadline else outcome
 
 
 def expired(invocation: Invocation) -> Outcome:

@@ -22,13 +22,14 @@ from nalar.context import Call
 from nalar.controllers.dead import bury
 from nalar.controllers.emitting import Emitter
 from nalar.controllers.held import Held
-from nalar.controllers.outcomes import crashed, expired
+from nalar.controllers.outcomes import crashed, within_limits
 from nalar.controllers.recording import record_of
 from nalar.controllers.retries import Retries
 from nalar.controllers.settle import Settled, Settlement, Settler
 from nalar.controllers.starts import Condemned, CountedStarts
 from nalar.controllers.stuck import StuckCode
-from nalar.errors import ArgumentError, InvalidResult, MalformedMessage, ValueTooLarge
+from nalar.controllers.suspender import Living, Suspender
+from nalar.errors import ArgumentError, InvalidResult, MalformedMessage
 from nalar.ids import FutureId, new_name
 from nalar.lineage import Lineage
 from nalar.messages import Payload
@@ -40,6 +41,7 @@ from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Session, Sessions
 from nalar.stopping import StopFlag
 from nalar.waits import RunningWaits
+from nalar.waking import wake_for
 
 
 class Runner:
@@ -54,6 +56,7 @@ class Runner:
         sessions: Sessions,
         settings: Settings,
         clock: Clock,
+        suspender: Suspender,
     ) -> None:
         self._worker = worker
         self._backend = backend
@@ -62,6 +65,7 @@ class Runner:
         self._sessions = sessions
         self._settings = settings
         self._clock = clock
+        self._suspender = suspender
         self._executor = Executor()
         self._instances: dict[str, object] = {}
         chance = random.Random()  # noqa: S311 -- jitter, not secrets
@@ -82,7 +86,12 @@ class Runner:
         """
         if not held.suspect:
             await self._run(held)
-        elif not await self._ended_before(held):
+        elif await self._ended_before(held):
+            await wake_for(self._backend, held.invocation.ref)
+            await self._suspender.forget(held)
+        else:
+            if held.delivery.deliveries > 1:
+                await self._suspender.awaken(held)
             await self._run_again(held)
 
     async def _run(self, held: Held) -> None:
@@ -116,6 +125,11 @@ class Runner:
 
     async def commit(self, held: Held, outcome: Outcome) -> None:
         """Commit `outcome`, an error, for a call that is not run."""
+        await self._commit_unrun(held, outcome)
+        if held.delivery.deliveries > 1:
+            await self._suspender.forget(held)
+
+    async def _commit_unrun(self, held: Held, outcome: Outcome) -> None:
         session = None
         while True:
             if held.invocation.ref.effect == "s":
@@ -227,6 +241,9 @@ class Runner:
             }
             _go_on(held)
             call = self._call(held, flag, order, waits)
+            held.living = Living(call, waits, family)
+            if (task := asyncio.current_task()) is not None:
+                call.activity.began(task)
             outcome = await self._executor.run(
                 held.spec,
                 lambda: self._instance(held.agent, fields),
@@ -246,11 +263,13 @@ class Runner:
         finally:
             held.ended_s = self._clock.now_s()
             held.busy_s += held.ended_s - began_s
+            held.living = None
             waits.close()
             self._calls.close_family(future)
         assert held.slot is not None, "a call that runs has a slot"
         held.slot.finish()
-        return self._within_limits(held, outcome)
+        limit = self._settings.value_max_bytes
+        return within_limits(held.invocation, outcome, self._clock.now_s(), limit)
 
     def _instance(self, agent: AgentSpec, fields: ManagedFields | None) -> object | None:
         """Return what a method runs on: made once a process, copied for a session's call.
@@ -322,19 +341,6 @@ class Runner:
         dump = held.spec.signature.dump_result
         return Emitter(self._backend.chunks, ref, epoch, dump, self._backend.inline_max_bytes)
 
-    def _within_limits(self, held: Held, outcome: Outcome) -> Outcome:
-        """Refuse a result that is too large, or that comes after the deadline."""
-        limit = self._settings.value_max_bytes
-        if outcome.result is not None and len(outcome.result) > limit:
-            error = ValueTooLarge(
-                f"the result of {held.spec.target} is {len(outcome.result):,} bytes as JSON, "
-                f"over the limit of {limit:,} (setting value_max_bytes)"
-            )
-            return Outcome("failed", error=describe_error(error, held.invocation.path))
-        if self._clock.now_s() > held.invocation.deadline:
-            return expired(held.invocation)
-        return outcome
-
     async def _commit(
         self,
         held: Held,
@@ -351,6 +357,9 @@ class Runner:
         if settlement.entry is not None:
             # Whoever waits for it in this very process need not wait for the announcement.
             self._results.announce(settlement.entry)
+            if finished - record.created > self._settings.suspend_after_s / 2:
+                # Its caller has waited as long.
+                await wake_for(self._backend, record.ref)
             if outcome.error is not None:
                 await bury(self._backend, self._settings, held, record)
         elif settlement.how is Settled.DONE:
@@ -364,7 +373,11 @@ def _go_on(held: Held) -> None:
     Whatever its code answers to that is not the call's result.
     """
     task = asyncio.current_task()
-    if held.stopping is not None or (task is not None and task.cancelling()):
+    if (
+        held.stopping is not None
+        or held.asleep_s is not None
+        or (task is not None and task.cancelling())
+    ):
         raise asyncio.CancelledError
 
 

@@ -86,7 +86,8 @@ class Stops:
             return
         if held.suspect or self._calls.has_children(ref.future):
             now_s = self._clock.now_s()
-            await put_notice(self._backend.control, ref.future, now_s, held.invocation.deadline)
+            until_s = held.invocation.deadline
+            await put_notice(self._backend, ref.root, ref.future, now_s, until_s)
 
     async def over(self, held: Held) -> None:
         """The code of a stopped call has ended: wait until its end is stored."""

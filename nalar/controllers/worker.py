@@ -20,6 +20,7 @@ from nalar.bus.port import Delivery, Inbox
 from nalar.bus.subjects import SHARED_LANES, slot_lane
 from nalar.calls import Calls
 from nalar.clock import Clock
+from nalar.context import aside
 from nalar.controllers.cancel_watch import CancelWatch
 from nalar.controllers.directive_watch import DirectiveWatch
 from nalar.controllers.held import ExecutionSlot, Held, Postponed
@@ -50,6 +51,7 @@ from nalar.controllers.registering import register
 from nalar.controllers.reporting import Reporting
 from nalar.controllers.run import Runner
 from nalar.controllers.stops import Stops
+from nalar.controllers.suspender import Suspender
 from nalar.directives import Drain, Kill
 from nalar.errors import NalarError
 from nalar.ids import AgentName, WorkerId
@@ -94,7 +96,10 @@ class Worker:
         window = int(settings.concurrency * settings.prefetch_factor)
         self._credits = Credits(settings.concurrency + window)
         self._sessions = Sessions(backend, settings)
-        self._runner = Runner(name, backend, calls, results, self._sessions, settings, clock)
+        self._suspender = Suspender(backend, settings, clock)
+        self._runner = Runner(
+            name, backend, calls, results, self._sessions, settings, clock, self._suspender
+        )
         notices = Notices()
         self._stops = Stops(backend, calls, self._runner, notices, clock, self._spawn)
         self._cancel_watch = CancelWatch(backend, notices, clock, self._cancelled)
@@ -154,6 +159,7 @@ class Worker:
             tasks.create_task(self._membership.run())
             tasks.create_task(self._pulse.run())
             tasks.create_task(self._watch_deadlines())
+            tasks.create_task(self._suspender.run(self._held))
             tasks.create_task(self._cancel_watch.run())
             tasks.create_task(self._directives.run())
             tasks.create_task(self._reporting.run())
@@ -344,10 +350,13 @@ class Worker:
             log.warning("%s is handed back: %s", held.invocation.target, error)
             held.delivery.hand_back(_HAND_BACK_S)
         except BaseException:
-            if held.stopping is None:
+            if held.stopping is not None:
+                await self._stops.over(held)
+            elif held.asleep_s is not None:
+                held.delivery.hand_back(held.asleep_s)
+            else:
                 held.delivery.hand_back(_HAND_BACK_S)
                 raise
-            await self._stops.over(held)
         else:
             held.delivery.ack()
             self._finished += 1
@@ -363,7 +372,8 @@ class Worker:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start `work` as a task of this worker: kept alive, cancelled when it drains."""
-        task = asyncio.get_running_loop().create_task(work)
+        # A delivery may come from within the code of another call here: this is none of it.
+        task = asyncio.get_running_loop().create_task(work, context=aside())
         self._tasks[task] = None
         task.add_done_callback(self._reap)
         return task

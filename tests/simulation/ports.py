@@ -160,6 +160,10 @@ class WireQueue:
             resends=True,
         )  # fmt: skip
 
+    def hurry(self, lease: bytes) -> None:
+        if not self._wire.sky.strikes("word_lost", "hurry"):
+            self._wire.tell(lambda: self._inner.hurry(lease))
+
     async def open(
         self,
         agent: AgentName,

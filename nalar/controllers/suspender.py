@@ -1,0 +1,198 @@
+"""Suspending calls that wait for long, and looking after them: the shell of `suspend`.
+
+In this order: what the call waits for is written down; all of it is read once more, for whoever
+stored it before could not know; then its code is ended, and its message handed back for as long as
+the wait may take. Whatever is stored after that wakes it (`nalar.waking`). A crash in between has
+the message delivered again, and the call goes on: the entry can only delay it while it holds.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nalar.backend import Backend
+from nalar.bus.together import together
+from nalar.clock import Clock
+from nalar.combined import leaves
+from nalar.context import Call
+from nalar.controllers.attending import attend
+from nalar.controllers.held import Held, Postponed
+from nalar.controllers.suspend import Patience, Rest, Resting, asleep_s
+from nalar.durable import Durable
+from nalar.errors import NalarError
+from nalar.family import Family
+from nalar.futures import Future
+from nalar.settings import Settings
+from nalar.suspended import Suspended, suspended_key
+from nalar.waits import RunningWaits
+from nalar.waking import has_come
+
+#: How often calls that wait are looked at, at the least, in seconds.
+_LOOK_MAX_S: Final = 1.0
+#: Calls that are suspended at the same time.
+_AT_ONCE: Final = 256
+#: How much longer than its deadline a call is remembered as suspended, in seconds.
+_KEPT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Living:
+    """What a running call has in this process."""
+
+    call: Call
+    waits: RunningWaits
+    family: Family
+
+    def awaited(self) -> frozenset[Future[Any]] | None:
+        """Return all that may make the call go on; None while it may be at work."""
+        awaited = self.call.activity.awaited()
+        idle = self.waits.idle()
+        if awaited is None or idle is None or self.family.unstored or self.family.withholds:
+            return None
+        found = leaves(awaited)
+        if not found:
+            return None
+        for future in found:
+            assert future.ref is not None, "a leaf has an address"
+            if future not in idle and future.ref.parent != self.call.ref.future:
+                return None
+        return frozenset(found.union(idle))
+
+    def rest(self) -> Rest | None:
+        """Return what the call waits for, for the decider."""
+        awaited, idle = self.awaited(), self.waits.idle()
+        if awaited is None or idle is None:
+            return None
+        until_s = min((timer.until_s for timer in idle), default=math.inf)
+        signals = sum(token != "" for token in idle.values())
+        return Rest(awaited, until_s, len(awaited) - len(idle), signals)
+
+
+class Suspender:
+    """Suspends the calls of one worker, and says of those that come again whether they go on."""
+
+    def __init__(self, backend: Backend, settings: Settings, clock: Clock) -> None:
+        attend(asyncio.get_running_loop())
+        self._backend = backend
+        self._clock = clock
+        self._look_s = min(_LOOK_MAX_S, settings.suspend_after_s / 2)
+        self._resting = Resting(
+            Patience(settings.suspend_after_s, settings.suspend_on_calls_after_s)
+        )
+
+    async def run(self, held: dict[str, Held]) -> None:
+        """Suspend what has waited for long among `held`, until cancelled."""
+        while True:
+            await asyncio.sleep(self._look_s)
+            due = self._due(held.values())
+            for start in range(0, len(due), _AT_ONCE):
+                await together(self._suspend(it) for it in due[start : start + _AT_ONCE])
+
+    def _due(self, held: Iterable[Held]) -> list[Held]:
+        now_s = self._clock.now_s()
+        waiting = [it for it in held if _may_be_suspended(it)]
+        self._resting.forget(frozenset(it.key for it in waiting))
+        return [it for it in waiting if self._resting.due(it.key, _rest(it), now_s)]
+
+    async def _suspend(self, held: Held) -> None:
+        """Suspend a call unless something of it moves meanwhile."""
+        living = held.living
+        sleeping = self._described(held)
+        if living is None or sleeping is None:
+            return
+        before, delivery = living.awaited(), held.delivery
+        try:
+            await self._write(sleeping)
+            come = await has_come(self._backend, sleeping)
+        except NalarError:
+            come = True  # Not now.
+        now_s = self._clock.now_s()
+        if (
+            come
+            or living.awaited() != before
+            or held.living is not living
+            or held.delivery is not delivery
+            or not _may_be_suspended(held)
+        ):
+            await self._remove(held)
+            return
+        held.asleep_s = asleep_s(sleeping, now_s, come=False)
+        living.call.stop.set("suspended")
+        assert held.task is not None, "a call that runs has a task"
+        held.task.cancel()
+
+    def _described(self, held: Held) -> Suspended | None:
+        living = held.living
+        if living is None or (awaited := living.awaited()) is None:
+            return None
+        idle = living.waits.idle()
+        if idle is None:
+            return None
+        first_s = min((timer.until_s for timer in idle), default=math.inf)
+        calls = [it.ref for it in awaited if it.ref is not None and not isinstance(it, Durable)]
+        invocation = held.invocation
+        return Suspended(
+            ref=invocation.ref,
+            target=invocation.target,
+            lease=held.delivery.lease,
+            since=self._clock.now_s(),
+            until=min(first_s, invocation.deadline),
+            calls=tuple(calls),
+            signals={token: living.waits.seen(token) for token in idle.values() if token},
+            sleeps=first_s < invocation.deadline,
+        )
+
+    async def _write(self, sleeping: Suspended) -> None:
+        ttl_s = max(1.0, sleeping.until - self._clock.now_s()) + _KEPT_S
+        await self._backend.control.put(sleeping.key, sleeping.encode(), ttl_s=ttl_s)
+
+    async def _remove(self, held: Held) -> None:
+        ref = held.invocation.ref
+        with contextlib.suppress(NalarError):
+            await self._backend.control.delete(suspended_key(ref.root, ref.future))
+
+    async def awaken(self, held: Held) -> None:
+        """Return if a call that was delivered again may go on.
+
+        Raises Postponed for one that sleeps on, Unavailable when nobody knows.
+        """
+        ref = held.invocation.ref
+        entry = await self._backend.control.get(suspended_key(ref.root, ref.future))
+        if entry is None or entry.value is None:
+            return
+        sleeping = Suspended.decode(entry.value)
+        now_s = self._clock.now_s()
+        if sleeping is not None and now_s < sleeping.until:
+            come = await has_come(self._backend, sleeping)
+            delay_s = asleep_s(sleeping, now_s, come=come)
+            if delay_s > 0:
+                raise Postponed(delay_s)
+        await self._remove(held)
+
+    async def forget(self, held: Held) -> None:
+        """The call has ended: nobody is to wake it."""
+        ref = held.invocation.ref
+        with contextlib.suppress(NalarError):
+            if await self._backend.control.get(suspended_key(ref.root, ref.future)) is not None:
+                await self._remove(held)
+
+
+def _rest(held: Held) -> Rest | None:
+    return None if held.living is None else held.living.rest()
+
+
+def _may_be_suspended(held: Held) -> bool:
+    """Say whether a call waits that nothing else hangs on: no session, thread, stream or limit."""
+    return (
+        held.living is not None
+        and held.living.call.slot.waiting
+        and held.asleep_s is None
+        and held.stopping is None
+        and held.invocation.ref.effect == "r"
+        and held.spec.is_async
+        and not held.spec.is_generator
+        and held.timeout_s is None
+    )

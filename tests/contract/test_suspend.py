@@ -1,0 +1,188 @@
+"""Suspending: a call that waits for long is in nobody's hands, and goes on as if it had been."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import nalar
+from nalar.bus.codec import decode_record
+from nalar.client import Client
+from nalar.host import Host
+from nalar.settings import Settings
+from nalar.suspended import SUSPENDED, Suspended
+from tests.clusters import Cluster, jetstream_cluster, kill, memory_cluster, until
+from tests.contract.suspending import (
+    ALL,
+    GATES,
+    SEEN,
+    asker,
+    begin_anew,
+    branches,
+    grandparent,
+    limited,
+    parent,
+    sleeper,
+)
+from tests.contract.worlds import eventually
+
+#: Short, so that waiting for it costs the suite little.
+AFTER_S = 0.2
+
+
+@pytest.fixture(autouse=True)
+def anew() -> None:
+    begin_anew()
+
+
+@pytest.fixture(params=["memory", pytest.param("jetstream", marks=pytest.mark.nats)])
+async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cluster]:
+    settings = Settings(
+        lease_s=2.0, reread_s=1.0, concurrency=4, suspend_after_s=AFTER_S,
+        suspend_on_calls_after_s=AFTER_S,
+    )  # fmt: skip
+    if request.param == "memory":
+        async with memory_cluster(settings) as made:
+            yield made
+    else:
+        async with jetstream_cluster(settings, tmp_path) as made:
+            yield made
+
+
+async def suspended(client: Client, count: int = 1) -> list[Suspended]:
+    """Wait until `count` calls are suspended, and return them."""
+    found: list[Suspended] = []
+
+    async def holds() -> bool:
+        entries = await client.host.backend.control.scan(SUSPENDED)
+        found[:] = filter(None, (Suspended.decode(entry.value or b"") for entry in entries))
+        return len(found) == count
+
+    await eventually(holds)
+    return found
+
+
+async def let_go(*hosts: Host) -> None:
+    """Wait until nothing is held by any of the workers."""
+    for host in hosts:
+        await until(lambda host=host: host.worker is not None and not host.worker._held)
+
+
+async def test_a_sleeping_call_is_in_no_hands_and_goes_on_when_it_was_to(cluster: Cluster) -> None:
+    host = await cluster.worker(*ALL)
+    client = await cluster.client()
+    future = sleeper(1.2)
+    [entry] = await suspended(client)
+    await let_go(host)
+    assert entry.told == "time"
+    assert SEEN["sleeper ended early"] == 1
+    async with asyncio.timeout(10):
+        assert await future == "attempt 1", "a suspension is no attempt"
+    assert SEEN["sleeper began"] == 2
+    assert not await client.host.backend.control.scan(SUSPENDED)
+
+
+async def test_a_signal_wakes_the_call_that_waits_for_it(cluster: Cluster) -> None:
+    host = await cluster.worker(*ALL)
+    client = await cluster.client()
+    future = asker()
+    [entry] = await suspended(client)
+    await let_go(host)
+    assert entry.told == "signal answer"
+    await future.signal("answer", 42)
+    async with asyncio.timeout(2):
+        assert await future == ["before", 42]
+    assert SEEN["slow before"] == 1, "what it had called before was not called again"
+    assert SEEN["asker began"] == 2
+
+
+async def test_calls_that_end_wake_the_call_that_made_them(cluster: Cluster) -> None:
+    GATES["one"], GATES["two"] = asyncio.Event(), asyncio.Event()
+    await cluster.worker("suspend_slow")
+    waiter = await cluster.worker("suspend_parent")
+    client = await cluster.client()
+    future = parent()
+    await suspended(client)
+    await let_go(waiter)
+    GATES["one"].set()
+    await until(lambda: SEEN["parent began"] == 2)
+    GATES["two"].set()
+    async with asyncio.timeout(3):
+        assert await future == ["one", "two"]
+    assert SEEN["slow one"] == SEEN["slow two"] == 1
+
+
+async def test_a_chain_of_suspended_calls_wakes_from_its_end(cluster: Cluster) -> None:
+    host = await cluster.worker(*ALL)
+    client = await cluster.client()
+    run = await client.submit(grandparent)
+    below = next(it for it in await suspended(client, 2) if it.target == "suspend_asker.run")
+    await let_go(host)
+    await client.signal(run, "answer", "yes", call=below.ref.future)
+    async with asyncio.timeout(3):
+        assert await (await client.future(run)) == ["before", "yes"]
+
+
+async def test_a_call_of_which_any_branch_may_be_at_work_is_not_suspended(cluster: Cluster) -> None:
+    GATES["work"] = asyncio.Event()
+    host = await cluster.worker(*ALL)
+    client = await cluster.client()
+    future = branches()
+    assert await limited() == "too late", "a limit of asyncio's is kept"
+    assert SEEN["limited began"] == 1
+    assert SEEN["branches began"] == 1
+    await until(lambda: host.worker is not None and len(host.worker._held) == 1)
+    GATES["work"].set()
+    await suspended(client)
+    await future.signal("answer", 1)
+    async with asyncio.timeout(3):
+        assert await future == [1, "worked"]
+
+
+async def test_a_cancelled_call_ends_at_once_though_it_is_suspended(cluster: Cluster) -> None:
+    host = await cluster.worker(*ALL)
+    client = await cluster.client()
+    future = grandparent()
+    below = next(it for it in await suspended(client, 2) if it.target == "suspend_asker.run")
+    await let_go(host)
+    future.cancel()
+    with pytest.raises(nalar.Cancelled):
+        async with asyncio.timeout(3):
+            await future
+    ledger = client.host.backend.ledger
+
+    async def ended() -> bool:
+        return bool(await ledger.read([below.ref]))
+
+    await eventually(ended)
+    [record] = (await ledger.read([below.ref])).values()
+    assert decode_record(record.ref, record.body).status == "cancelled"
+    await suspended(client, 0)
+
+
+async def test_a_suspended_call_ends_at_its_deadline(cluster: Cluster) -> None:
+    await cluster.worker(*ALL)
+    client = await cluster.client()
+    future = asker.options(deadline_s=2)()
+    await suspended(client)
+    with pytest.raises(nalar.Expired):
+        async with asyncio.timeout(6):
+            await future
+
+
+async def test_workers_that_die_meanwhile_take_nothing_with_them(cluster: Cluster) -> None:
+    doomed = await cluster.worker(*ALL)
+    client = await cluster.client()
+    sleeping = [sleeper(3 + number / 10) for number in range(10)]
+    asking = [asker() for _ in range(10)]
+    await suspended(client, 20)
+    await let_go(doomed)
+    await kill(doomed)
+    await cluster.worker(*ALL)
+    for future in asking:
+        await future.signal("answer", "yes")
+    async with asyncio.timeout(15):
+        assert [await future for future in asking] == [["before", "yes"]] * 10
+        assert [await future for future in sleeping] == ["attempt 1"] * 10
+    assert SEEN["slow before"] == 10
