@@ -26,7 +26,6 @@ from nalar.draft import (
     draft,
     inherit,
     keyed,
-    lane_of,
     named,
     other_arguments,
     repeats,
@@ -46,6 +45,7 @@ from nalar.messages import BlobRef, Invocation, Payload, Record
 from nalar.order import Order
 from nalar.resolving import resolve
 from nalar.results import Results
+from nalar.routes import Routes
 from nalar.settings import Settings
 from nalar.signals import Signals
 from nalar.statestore.port import LedgerEntry
@@ -80,6 +80,7 @@ class Calls:
         self._own.cover(results)
         self._families: dict[FutureId, Family] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.routes = Routes(settings.slots)
         self.signals = Signals(backend, settings, clock, self._families, self._store_for)
         #: Where calls made by running calls go: here, or to what was wrapped around this.
         self.runtime: Runtime = self
@@ -244,7 +245,7 @@ class Calls:
         around = len(invocation.path) * 6 + len(invocation.dependencies) * _REF_BYTES
         if text is not None and len(text) + around > self._backend.inline_max_bytes:
             return self._owned(self._spill(spec, invocation, text))
-        lane = lane_of(invocation, stateful=spec.stateful, slots=self._settings.slots)
+        lane = self.routes.lane(invocation, stateful=spec.stateful)
         return self._backend.queue.publish(lane, invocation)
 
     async def _spill(self, spec: MethodSpec, invocation: Invocation, text: bytes) -> None:

@@ -16,7 +16,7 @@ from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.port import Delivery
-from nalar.bus.subjects import slot_lane, slot_of_lane
+from nalar.bus.subjects import slot_of_lane
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_events import Arrived, Event, Settled
@@ -24,13 +24,13 @@ from nalar.controllers.outcomes import cancelled
 from nalar.controllers.ranking import Traits
 from nalar.controllers.rejection import reject
 from nalar.directives import Route
-from nalar.draft import lane_of
 from nalar.errors import MalformedMessage, suggest
-from nalar.ids import AgentName, Ref, SessionId
+from nalar.ids import AgentName, Ref
 from nalar.letters import DEAD
 from nalar.messages import ErrorInfo, Invocation
 from nalar.notices import Notices
 from nalar.results import Notify, Results
+from nalar.routes import Routes
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Sessions
@@ -54,6 +54,7 @@ class Intake:
         settings: Settings,
         clock: Clock,
         notices: Notices,
+        routes: Routes,
         feed: Callable[[Event], None],
         finish: Callable[[Held, Outcome], None],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
@@ -64,12 +65,11 @@ class Intake:
         self._settings = settings
         self._clock = clock
         self._notices = notices
+        self._routes = routes
         self._feed = feed
         self._finish = finish
         self._spawn = spawn
         self.agents: dict[AgentName, AgentSpec] = {}
-        #: Sessions that are served in another slot than their hash says.
-        self.routes: dict[tuple[AgentName, SessionId], int] = {}
         #: Calls in this worker's hands, by future.
         self.held: dict[str, Held] = {}
 
@@ -93,34 +93,24 @@ class Intake:
             error.ref = str(content.ref)
             self._spawn(self._bury(delivery, error))
             return
-        if agent.stateful and (lane := self._lane(agent, content)) != delivery.lane:
+        if agent.stateful and (lane := self._routes.lane(content, stateful=True)) != delivery.lane:
             self._spawn(self._forward(delivery, content, lane))
             return
         self._hold(Held(content, agent, agent.methods.get(content.method), delivery, inbox))
-
-    def _lane(self, agent: AgentSpec, invocation: Invocation) -> str:
-        """Return the lane that a call belongs in."""
-        slot = self.routes.get((agent.name, invocation.session))
-        if slot is not None and invocation.ref.effect == "s":
-            return slot_lane(slot)
-        return lane_of(invocation, stateful=agent.stateful, slots=self._settings.slots)
 
     def route(self, route: Route, *, withdrawn: bool) -> tuple[str, ...]:
         """Serve a session where `route` says, or where its hash does.
 
         Returns the calls of it here that have come from another lane.
         """
+        self._routes.obey(route, withdrawn=withdrawn)
         session = (route.agent, route.session)
-        if withdrawn:
-            self.routes.pop(session, None)
-        elif route.slot < self._settings.slots:
-            self.routes[session] = route.slot
         return tuple(
             key
             for key, held in self.held.items()
             if (held.agent.name, held.invocation.session) == session
             and held.invocation.ref.effect == "s"
-            and held.delivery.lane != self._lane(held.agent, held.invocation)
+            and held.delivery.lane != self._routes.lane(held.invocation, stateful=True)
         )
 
     def _hold(self, held: Held) -> None:

@@ -8,18 +8,17 @@ from nalar.agents.retry import is_retryable, next_delay_s
 from nalar.backend import Backend
 from nalar.clock import Clock
 from nalar.controllers.held import Held
-from nalar.draft import lane_of
-from nalar.settings import Settings
+from nalar.routes import Routes
 
 
 class Retries:
     """Decides and publishes, for one worker."""
 
     def __init__(
-        self, backend: Backend, settings: Settings, clock: Clock, chance: random.Random
+        self, backend: Backend, routes: Routes, clock: Clock, chance: random.Random
     ) -> None:
         self._backend = backend
-        self._settings = settings
+        self._routes = routes
         self._clock = clock
         self._chance = chance
 
@@ -50,6 +49,6 @@ class Retries:
             not_before=not_before,
             after=None,  # What it followed has ended, or it would not have run.
         )
-        lane = lane_of(again, stateful=held.agent.stateful, slots=self._settings.slots)
+        lane = self._routes.lane(again, stateful=held.agent.stateful)
         await self._backend.queue.publish(lane, again)
         return True

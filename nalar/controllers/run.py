@@ -70,7 +70,7 @@ class Runner:
         self._instances: dict[str, object] = {}
         chance = random.Random()  # noqa: S311 -- jitter, not secrets
         self._settler = Settler(backend, sessions, settings, chance)
-        self._retries = Retries(backend, settings, clock, chance)
+        self._retries = Retries(backend, calls.routes, clock, chance)
         self._starts = CountedStarts(backend.control, settings, clock)
         self.stuck = StuckCode(settings)
 

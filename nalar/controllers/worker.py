@@ -105,7 +105,7 @@ class Worker:
         self._cancel_watch = CancelWatch(backend, notices, clock, self._cancelled)
         self._intake = Intake(
             backend, results, self._sessions, settings, clock, notices,
-            self._feed, self._finish_soon, self._spawn,
+            calls.routes, self._feed, self._finish_soon, self._spawn,
         )  # fmt: skip
         self._held = self._intake.held
         self._inboxes: dict[str, Inbox] = {}

@@ -6,11 +6,13 @@ from collections import defaultdict
 import pytest
 
 import nalar
+from nalar.bus.port import Delivery
 from nalar.controllers.lanes import Credits
 from nalar.directives import Directive, Drain, Limit, Pause, Route, SetPriority
 from nalar.errors import UsageError
 from nalar.host import Host
 from nalar.ids import AgentName, SessionId, WorkerId
+from nalar.messages import Invocation
 from nalar.statestore.sessions import slot_of
 from nalar.steering import Steering
 from tests.clusters import Cluster, kill, until
@@ -43,6 +45,12 @@ class DirectDesk(nalar.Agent, stateful=True):
             await GATES[gate].wait()
         self.notes.append(text)
         return list(self.notes)
+
+
+@nalar.workflow(name="direct_desk_twice")
+async def twice(text: str) -> list[str]:
+    await DirectDesk.note(text)
+    return await DirectDesk.note(text)
 
 
 async def steered(*hosts: Host) -> Steering:
@@ -151,6 +159,28 @@ async def test_a_session_moves_with_what_runs_waits_and_comes(cluster: Cluster) 
     assert new.worker is not None
     await until(lambda: new.worker is not None and new.worker._finished >= 6)
     assert old.worker._finished == 1
+
+
+async def test_calls_of_agents_go_straight_to_where_their_session_was_moved(
+    cluster: Cluster,
+) -> None:
+    await cluster.client()
+    steering, route, old, new = await moved(cluster, "s")
+    third = await cluster.worker("direct_desk_twice")
+    await obeyed(await steering.direct(route), old, new, third)
+    passed_on: list[str] = []
+    assert old.worker is not None
+    forward = old.worker._intake._forward
+
+    async def noted(delivery: Delivery, invocation: Invocation, lane: str) -> None:
+        passed_on.append(invocation.path)
+        await forward(delivery, invocation, lane)
+
+    old.worker._intake._forward = noted  # type: ignore[method-assign]
+    assert await twice.options(session="s")("a") == ["a", "a"]
+    assert passed_on == []
+    assert await DirectDesk.options(session="s").note("b") == ["a", "a", "b"]
+    assert passed_on == ["DirectDesk.note"], "a client goes by the hash"
 
 
 async def test_a_move_survives_the_death_of_the_new_worker_and_its_withdrawal(

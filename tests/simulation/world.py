@@ -273,7 +273,7 @@ def seeded(seed: object) -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "urandom", source.randbytes)
         patch.setattr(random, "Random", Seeded)
-        patch.setattr("nalar.controllers.worker.LocalState", Checked)
+        patch.setattr("nalar.controllers.reporting.LocalState", Checked)
         yield
 
 
