@@ -50,7 +50,8 @@ class AgentLoad:
     failed: int = 0
     #: Time that code has run in all, in seconds.
     busy_s: float = 0.0
-    #: Smoothed: what a call waits from its arrival to its start, and how long its code runs.
+    #: What a call waits from its arrival to its start, and how long its code runs: smoothed by
+    #: method, and then the mean over its methods by calls.
     wait_s: float = 0.0
     service_s: float = 0.0
     #: Tokens of models, as its code has reported them.
@@ -113,6 +114,16 @@ class Report:
     )
     #: By model: tokens that code here has reported, since the worker started.
     tokens: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def add_method(total: MethodLoad | AgentLoad, part: MethodLoad) -> None:
+    """Add the calls of a method to others; times are means by calls finished or failed."""
+    before, more = total.finished + total.failed, part.finished + part.failed
+    if more:
+        total.wait_s = (total.wait_s * before + part.wait_s * more) / (before + more)
+        total.service_s = (total.service_s * before + part.service_s * more) / (before + more)
+    total.finished += part.finished
+    total.failed += part.failed
 
 
 def encode_report(report: Report) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from nalar.cluster.waiting import SessionKey, WaitingSessions
 from nalar.directives import Issued, Provision, key_of
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
-from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad
+from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad, add_method
 
 #: Tenants that are remembered beyond this are those of whom nothing is there any more.
 TENANTS_MAX = 10_000
@@ -162,7 +162,7 @@ class ClusterView:
             total.wait_s += part.wait_s * part.finished
             total.service_s += part.service_s * part.finished
             for name, method in part.methods.items():
-                _add_method(total.methods.setdefault(name, MethodLoad()), method)
+                add_method(total.methods.setdefault(name, MethodLoad()), method)
             oldest = (at for at in (total.oldest_at, part.oldest_at) if at)
             total.oldest_at = min(oldest, default=0.0)
         if total.finished:
@@ -331,13 +331,3 @@ class ClusterView:
         if len(self.tenants) >= TENANTS_MAX:
             for name in [name for name, tenant in self.tenants.items() if not tenant.parts]:
                 del self.tenants[name]
-
-
-def _add_method(total: MethodLoad, part: MethodLoad) -> None:
-    """Add a method's calls in one worker; times are means by calls finished or failed."""
-    before, more = total.finished + total.failed, part.finished + part.failed
-    if more:
-        total.wait_s = (total.wait_s * before + part.wait_s * more) / (before + more)
-        total.service_s = (total.service_s * before + part.service_s * more) / (before + more)
-    total.finished += part.finished
-    total.failed += part.failed

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeVar
 
-from nalar.controllers.local_call import LocalCall, Place
+from nalar.controllers.local_call import LocalCall, Place, State
 from nalar.controllers.local_events import Arrived
 from nalar.controllers.ranking import Traits
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
-from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad
+from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad, add_method
 
 #: Weight of the newest time in a smoothed one.
 _SMOOTHING: Final = 0.1
@@ -72,8 +72,10 @@ class _Line:
 
 @dataclass(slots=True)
 class _Agent:
+    #: Without what adds up over its methods.
     load: AgentLoad = field(default_factory=AgentLoad)
     line: _Line = field(default_factory=_Line)
+    changed: bool = True
 
 
 @dataclass(slots=True)
@@ -120,7 +122,6 @@ class Meter:
         self._tokens: dict[str, int] = {}
         #: Requests without a call here, and since when.
         self._idle: dict[RootId, float] = {}
-        self._changed_agents: set[AgentName] = set()
         #: In the order in which they are told.
         self._changed_sessions: dict[_SessionKey, None] = {}
         self._changed_requests: dict[RootId, None] = {}
@@ -129,9 +130,9 @@ class Meter:
     def changed(self) -> bool:
         """Whether there is anything to report."""
         return (
-            bool(self._changed_agents)
-            or bool(self._changed_sessions)
+            bool(self._changed_sessions)
             or bool(self._changed_requests)
+            or any(agent.changed for agent in self._agents.values())
         )
 
     @property
@@ -154,19 +155,16 @@ class Meter:
         method = load.methods.get(spent.method)
         if method is None:
             method = load.methods[spent.method] = MethodLoad()
-        for counts in (load, method):
-            first = not counts.finished + counts.failed
-            if spent.failed:
-                counts.failed += 1
-            else:
-                counts.finished += 1
-            weight = 1.0 if first else _SMOOTHING
-            counts.wait_s += weight * (spent.wait_s - counts.wait_s)
-            counts.service_s += weight * (spent.busy_s - counts.service_s)
+        weight = _SMOOTHING if method.finished or method.failed else 1.0
+        method.wait_s += weight * (spent.wait_s - method.wait_s)
+        method.service_s += weight * (spent.busy_s - method.service_s)
+        if spent.failed:
+            method.failed += 1
+        else:
+            method.finished += 1
         load.busy_s += spent.busy_s
-        for model, tokens in (spent.tokens or {}).items():
-            load.tokens += tokens
-            self._tokens[model] = self._tokens.get(model, 0) + tokens
+        if spent.tokens:
+            self._spend(load, spent.tokens)
         root = RootId(traits.root)
         if whole:
             self.forget(root)
@@ -176,6 +174,11 @@ class Meter:
         request.load.busy_s += spent.busy_s
         if not request.held:
             self._rest(root, request, spent.ended_s)
+
+    def _spend(self, load: AgentLoad, tokens: dict[str, int]) -> None:
+        load.tokens += sum(tokens.values())
+        for model, count in tokens.items():
+            self._tokens[model] = self._tokens.get(model, 0) + count
 
     def forget(self, root: RootId) -> None:
         """A request has ended."""
@@ -188,7 +191,10 @@ class Meter:
     def count(self, calls: Iterable[LocalCall], now_s: float) -> None:
         """Take in where calls stand now that stood elsewhere."""
         for call in calls:
-            was, place = call.counted, call.place
+            was = call.counted
+            if was is None and call.state is State.ENDED:
+                continue  # It came and went.
+            place = call.place
             if was is place:
                 continue
             call.counted = place
@@ -210,7 +216,8 @@ class Meter:
         """Return what has changed, or the first part of all there is."""
         self._forget_idle(now_s)
         if full:
-            self._changed_agents.update(self._agents)
+            for agent in self._agents.values():
+                agent.changed = True
             self._changed_sessions = dict.fromkeys(self._sessions)
             self._changed_requests = dict.fromkeys(self._requests)
         self._number += 1
@@ -218,9 +225,9 @@ class Meter:
             self._worker, self._number, now_s, full, self._concurrency, self._running, applied,
             memory_bytes, cpu, slots=slots, tokens=dict(self._tokens),
         )  # fmt: skip
-        for agent in sorted(self._changed_agents):
-            report.agents[agent] = self._told_agent(agent)
-        self._changed_agents.clear()
+        for name, agent in sorted(self._agents.items()):
+            if agent.changed:
+                report.agents[name] = self._told_agent(agent)
         for key in _first(self._changed_sessions, self._entries_max):
             report.sessions.setdefault(key[0], {})[key[1]] = self._told_session(key)
         for root in _first(self._changed_requests, self._entries_max):
@@ -229,11 +236,14 @@ class Meter:
 
     # What is told.
 
-    def _told_agent(self, name: AgentName) -> AgentLoad:
-        agent = self._agents[name]
+    @staticmethod
+    def _told_agent(agent: _Agent) -> AgentLoad:
         agent.load.oldest_at = agent.line.oldest_at()
+        agent.changed = False
         told = copy(agent.load)
         told.methods = {name: copy(load) for name, load in told.methods.items()}
+        for method in told.methods.values():
+            add_method(told, method)
         return told
 
     def _told_session(self, key: _SessionKey) -> SessionLoad | None:
@@ -283,10 +293,10 @@ class Meter:
             self._rest(root, request, now_s)
 
     def _agent(self, name: AgentName) -> _Agent:
-        self._changed_agents.add(name)
         agent = self._agents.get(name)
         if agent is None:
             agent = self._agents[name] = _Agent()
+        agent.changed = True
         return agent
 
     def _session(self, agent: AgentName, arrival: Arrived) -> _Session:
