@@ -28,6 +28,7 @@ from nalar.errors import (
     InvalidToken,
     NalarError,
     NonDeterminismError,
+    Overloaded,
     ReentrantCall,
     Rejected,
     RetryLater,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent", "AgentError", "ArgumentError", "CallError", "CallTimeout", "Cancelled",
     "DependencyFailed", "Expired", "Future", "FutureMisuse", "InvalidResult", "InvalidToken",
-    "ManagedDict", "ManagedList", "ManagedValue", "NalarError", "NonDeterminismError",
+    "ManagedDict", "ManagedList", "ManagedValue", "NalarError", "NonDeterminismError", "Overloaded",
     "ReentrantCall", "Rejected", "Retry", "RetryLater", "StreamRestarted", "Unavailable",
     "UnknownTarget", "UnsupportedServer", "UsageError", "ValueTooLarge", "WorkerCrashed",
     "as_completed", "connect", "context", "gather", "local", "method", "serve_class", "sleep",

@@ -13,12 +13,15 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from nalar.admission import Admission
 from nalar.agents.spec import MethodSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.cancel import commit_end, ended, put_notice
 from nalar.clock import Clock
 from nalar.context import DEFAULT_OPTIONS, Call, CallOptions, Runtime, Slot, aside, current_call
+from nalar.directive_watch import DirectiveWatch
+from nalar.directives import Shed, prefix_of
 from nalar.draft import (
     ANYONE,
     address,
@@ -81,6 +84,9 @@ class Calls:
         self._families: dict[FutureId, Family] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.routes = Routes(settings.slots)
+        #: What workers would refuse.
+        self._admission = Admission()
+        self.admission_watch = DirectiveWatch(backend, self._admission.obey, prefix_of(Shed))
         self.signals = Signals(backend, settings, clock, self._families, self._store_for)
         #: Where calls made by running calls go: here, or to what was wrapped around this.
         self.runtime: Runtime = self
@@ -118,6 +124,11 @@ class Calls:
             heritage = inherit(caller, options, now_s=now_s)
             name = family.lineage.name(named(spec, heritage), bound.canonical, options.key)
         future = self._future(spec, address(spec, heritage, parent, name))
+        if caller is None:
+            refusal = self._admission.refusal(spec.agent, heritage.priority, spec.label)
+            if refusal is not None:  # Nothing follows it, for it is not sent.
+                future.fail(refusal)
+                return future
         recorded = family.lineage.recorded.get(name)
         if recorded is not None and recorded.ref == future.ref:
             self._run(partial(family.claim, spec.target, name))

@@ -194,6 +194,11 @@ def lifetime_s(directive: Directive) -> float | None:
     return PASSING_S if passing else None
 
 
+def prefix_of(kind: type[Directive]) -> str:
+    """Return where the directives of one kind stand, in the control bucket."""
+    return f"{DIRECTIVE}.{kind.kind}"
+
+
 def encode_directive(issued: Issued) -> bytes:
     """Return the value of a directive's entry."""
     directive = issued.directive

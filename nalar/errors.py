@@ -148,6 +148,19 @@ class Rejected(CallError):
     code = "rejected"
 
 
+class Overloaded(CallError):
+    """The agent takes no such requests for now (`nalar shed`): nothing of it has run.
+
+    Ask again in `retry_after_s` seconds.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, path: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, path=path)
+        self.retry_after_s = retry_after_s
+
+
 # Raised by the user's code, for the runtime to act on.
 
 
@@ -238,8 +251,18 @@ _MISUSED: dict[str, type[UsageError]] = {
 }
 
 
-def call_error(code: str, *, type_name: str, message: str, traceback: str, path: str) -> NalarError:
+def call_error(
+    code: str,
+    *,
+    type_name: str,
+    message: str,
+    traceback: str,
+    path: str,
+    retry_after_s: float | None = None,
+) -> NalarError:
     """Return the exception for an error record."""
+    if code == Overloaded.code:
+        return Overloaded(message, path=path, retry_after_s=retry_after_s or 0.0)
     if (misused := _MISUSED.get(code)) is not None:
         error = misused(message)
         error.path, error.remote_traceback = path, traceback

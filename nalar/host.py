@@ -1,6 +1,7 @@
 """One process's runtime on one event loop: its open calls, and the worker it may have."""
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from nalar.backend import Backend
 from nalar.calls import Calls
 from nalar.clock import Clock
 from nalar.controllers.worker import Worker
+from nalar.errors import NalarError
 from nalar.ids import WorkerId, new_name
 from nalar.results import Results
 from nalar.settings import Settings
@@ -32,8 +34,16 @@ class Host:
 
     async def __aenter__(self) -> Self:
         self.backend.on_reconnect(self.results.reconnected)
-        self._tasks.append(asyncio.get_running_loop().create_task(self.results.run()))
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self.results.run()))
+        self._tasks.append(loop.create_task(self._watch_admission()))
         return self
+
+    async def _watch_admission(self) -> None:
+        """Hear which requests are let in, so that others need not be sent."""
+        with contextlib.suppress(NalarError):  # Without the server: when it is there again.
+            await self.calls.admission_watch.begin()
+        await self.calls.admission_watch.run()
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()

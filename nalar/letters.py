@@ -13,7 +13,7 @@ import orjson
 from nalar.bus.codec import decode_invocation, encode_invocation
 from nalar.bus.fields import as_object, dumps, load_object, text_of
 from nalar.bus.subjects import LANE_NORMAL, invocation_subject
-from nalar.errors import MalformedMessage, UsageError, WorkerCrashed
+from nalar.errors import MalformedMessage, Overloaded, UsageError, WorkerCrashed
 from nalar.ids import FutureId, Ref, RootId, decode_token
 from nalar.messages import Invocation, Record
 
@@ -67,7 +67,7 @@ def is_due(record: Record, max_attempts: int) -> bool:
     """
     request = record.ref.future == record.ref.root
     if record.status in ("expired", "rejected"):
-        return request
+        return request and (record.error is None or record.error.code != Overloaded.code)
     if record.status != "failed" or record.error is None:
         return False
     return request or max_attempts > 1 or record.error.code == WorkerCrashed.code

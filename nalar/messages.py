@@ -94,6 +94,8 @@ class ErrorInfo:
     traceback: str = ""
     #: Path of the call that failed first, when it was another one.
     path: str = ""
+    #: When it is worth while to ask again, in seconds; None where that is not known.
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ def resolve(spec: MethodSpec | None, future: Future[Any], record: Record, revisi
                 message=error.message,
                 traceback=error.traceback,
                 path=error.path or record.path or f"{record.ref.agent}.{record.method}",
+                retry_after_s=error.retry_after_s,
             ),
             revision=revision,
         )

@@ -27,13 +27,17 @@ EXIT_FAILED = 1
 #: The call has not ended within the time that was given; it goes on.
 EXIT_NOT_YET = 3
 
+#: The request was not let in: the agent sheds load.
+EXIT_OVERLOADED = 4
+
 app = typer.Typer(
     name="nalar",
     help=(
         "Serve agent workflows written in plain Python on NATS JetStream.\n\n"
         "Begin with: nalar run MODULE:WORKFLOW --json '{...}'. MODULE is a file or a dotted "
         "name.\n\n"
-        "Exit codes: 0 done, 1 failed, 2 not understood, 3 not ended yet, 130 interrupted."
+        "Exit codes: 0 done, 1 failed, 2 not understood, 3 not ended yet, 4 overloaded, "
+        "130 interrupted."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -92,10 +96,15 @@ def _tell(error: Exception) -> int:
 
     if "nalar.errors" not in sys.modules:
         raise error
-    from nalar.errors import CallError, CallTimeout, NalarError, UsageError
+    from nalar.errors import CallError, CallTimeout, NalarError, Overloaded, UsageError
 
     if not isinstance(error, NalarError):
         raise error
+    if isinstance(error, Overloaded):
+        printing.error(
+            str(error), "nothing of it has run: make the request again then, or not at all"
+        )
+        return EXIT_OVERLOADED
     if isinstance(error, CallError) or (isinstance(error, UsageError) and error.path):
         printing.failure(error)
         return EXIT_FAILED

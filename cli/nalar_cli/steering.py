@@ -1,4 +1,7 @@
-"""`nalar pause`, `resume`, `limit`, `prioritize`, `drain`, `sessions migrate`, `directives ls`."""
+"""`nalar pause`, `resume`, `limit`, `shed`, `prioritize`, `drain`, and what of others steers.
+
+`nalar sessions migrate` and `nalar directives ls`.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: nalar limit --tenant acme 4, or nalar limit --agent Analyst 8")(
         limit
     )
+    app.command(epilog="Example: nalar shed Analyst --below 5 --retry-after 30")(shed)
     app.command(epilog="Example: nalar prioritize --tenant acme 10, or --session corner -- -5")(
         prioritize
     )
@@ -91,6 +95,37 @@ def limit(  # noqa: PLR0913, PLR0917 -- each is an option
     [(scope, name)] = _one_of(agent=agent, tenant=tenant)
     directive = Limit(scope, encode_token(name), calls)
     _put(directive, reason, withdraw, f"{scope} {name}", server, creds)
+
+
+def shed(  # noqa: PLR0913, PLR0917 -- each is an option
+    agent: Agent,
+    below: Annotated[
+        int, typer.Option("--below", metavar="N", help="Refuse priorities below N; 0 is normal.")
+    ] = 1,
+    retry_after: Annotated[
+        float,
+        typer.Option("--retry-after", metavar="S", min=0, help="When to ask again, in seconds."),
+    ] = 10.0,
+    withdraw: Withdraw = False,
+    reason: Reason = "",
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Refuse new requests for an agent for now, by their priority.
+
+    Their callers get the error Overloaded at once, with when to ask again. Calls that other calls
+    make are let through, and so is what waits already in a worker.
+    """
+    from nalar.directives import Shed
+    from nalar.ids import AgentName
+
+    directive = Shed(AgentName(agent), below, retry_after)
+
+    async def check(client: "Client") -> None:
+        await known_agent(client, agent)
+
+    with_client(settings_of(server, creds), check)
+    _put(directive, reason, withdraw, f"{agent}, below {below}", server, creds)
 
 
 def prioritize(  # noqa: PLR0913, PLR0917 -- each is an option

@@ -14,7 +14,7 @@ from typing import Any
 
 from nalar.agents.spec import MethodSpec
 from nalar.context import Call, enter, entered
-from nalar.errors import AgentError, CallError, NalarError, UsageError
+from nalar.errors import AgentError, CallError, NalarError, Overloaded, UsageError
 from nalar.ids import Ref
 from nalar.messages import ErrorInfo, Status
 
@@ -208,6 +208,7 @@ def describe_error(error: BaseException, path: str) -> ErrorInfo:
             message=_clip(str(error.args[0]) if error.args else "", _MESSAGE_MAX),
             traceback=_clip(getattr(error, "remote_traceback", ""), _TRACEBACK_MAX),
             path=error.path or path,
+            retry_after_s=error.retry_after_s if isinstance(error, Overloaded) else None,
         )
     return ErrorInfo(
         code=error.code if isinstance(error, NalarError) else "agent",

@@ -55,7 +55,7 @@ def encode_record(record: Record) -> bytes:
             "message": error.message,
             "traceback": error.traceback,
             "path": error.path,
-        }
+        } | ({} if error.retry_after_s is None else {"retry_after_s": error.retry_after_s})
     put_payload(fields, "arguments", record.arguments)
     put_payload(fields, "delta", record.delta)
     put_payload(fields, "result", record.result)
@@ -111,6 +111,7 @@ def _error(value: object) -> ErrorInfo:
         message=text_of(fields, "message"),
         traceback=text_of(fields, "traceback", ""),
         path=text_of(fields, "path", ""),
+        retry_after_s=number_of(fields, "retry_after_s") if "retry_after_s" in fields else None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from nalar.admission import Admission, may_refuse
 from nalar.agents.executor import Outcome
 from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
@@ -20,11 +21,11 @@ from nalar.bus.subjects import slot_of_lane
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_events import Arrived, Event, Settled
-from nalar.controllers.outcomes import cancelled
+from nalar.controllers.outcomes import cancelled, overloaded
 from nalar.controllers.ranking import Traits
 from nalar.controllers.rejection import reject
 from nalar.directives import Route
-from nalar.errors import MalformedMessage, suggest
+from nalar.errors import MalformedMessage, Overloaded, suggest
 from nalar.ids import AgentName, Ref
 from nalar.letters import DEAD
 from nalar.messages import ErrorInfo, Invocation
@@ -70,6 +71,7 @@ class Intake:
         self._finish = finish
         self._spawn = spawn
         self.agents: dict[AgentName, AgentSpec] = {}
+        self.admission = Admission()
         #: Calls in this worker's hands, by future.
         self.held: dict[str, Held] = {}
 
@@ -122,6 +124,9 @@ class Intake:
         if held.method is None:
             self._finish(held, unknown_method(held.agent, invocation))
             return
+        if (refusal := self._refusal(held)) is not None:
+            self._finish(held, overloaded(invocation, refusal))
+            return
         held.traits, held.arrived_s = traits_of(invocation), self._clock.now_s()
         self._feed(
             Arrived(
@@ -138,6 +143,13 @@ class Intake:
                 slot=slot_of_lane(held.delivery.lane) if invocation.ref.effect == "s" else None,
             )
         )
+
+    def _refusal(self, held: Held) -> Overloaded | None:
+        """Say why a request is not let in; one that may have begun already is."""
+        invocation = held.invocation
+        if held.suspect or not may_refuse(invocation.ref):
+            return None
+        return self.admission.refusal(held.agent.name, invocation.priority)
 
     # Dependencies.
 

@@ -9,7 +9,7 @@ from nalar.clock import Clock
 from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
 from nalar.controllers.local_events import Directed, Event, LaneLost
-from nalar.directives import Directive, Drain, Kill, Pause, Route, key_of
+from nalar.directives import Directive, Drain, Kill, Pause, Route, Shed, key_of
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.statestore.sessions import Sessions
 
@@ -48,6 +48,8 @@ class Obedience:
                 # Handed back, they come again, and are passed on to where they belong now.
                 self._feed(LaneLost(self._intake.route(directive, withdrawn=withdrawn)))
                 self._spawn(self._give_up(directive.agent, directive.session))
+            case Shed():
+                self._intake.admission.obey(directive, withdrawn)
             case Drain() | Kill():
                 if directive.worker == self._worker and not withdrawn:
                     self._spawn(self._end(directive))

@@ -1,7 +1,7 @@
 """How calls end that are not run, or not once more. Pure."""
 
 from nalar.agents.executor import Outcome, describe_error
-from nalar.errors import ValueTooLarge, WorkerCrashed
+from nalar.errors import Overloaded, ValueTooLarge, WorkerCrashed
 from nalar.messages import ErrorInfo, Invocation, Record
 
 
@@ -46,6 +46,15 @@ def within_limits(
         )
         return Outcome("failed", error=describe_error(error, invocation.path))
     return expired(invocation) if now_s > invocation.deadline else outcome
+
+
+def overloaded(invocation: Invocation, refusal: Overloaded) -> Outcome:
+    """Return the outcome of a request that is not let in."""
+    info = ErrorInfo(
+        refusal.code, type(refusal).__name__, str(refusal), path=invocation.path,
+        retry_after_s=refusal.retry_after_s,
+    )  # fmt: skip
+    return Outcome("rejected", error=info)
 
 
 def expired(invocation: Invocation) -> Outcome:

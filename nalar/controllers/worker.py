@@ -22,7 +22,6 @@ from nalar.calls import Calls
 from nalar.clock import Clock
 from nalar.context import aside
 from nalar.controllers.cancel_watch import CancelWatch
-from nalar.controllers.directive_watch import DirectiveWatch
 from nalar.controllers.held import ExecutionSlot, Held, Postponed
 from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
@@ -52,6 +51,7 @@ from nalar.controllers.reporting import Reporting
 from nalar.controllers.run import Runner
 from nalar.controllers.stops import Stops
 from nalar.controllers.suspender import Suspender
+from nalar.directive_watch import DirectiveWatch
 from nalar.directives import Drain, Kill
 from nalar.errors import NalarError
 from nalar.ids import AgentName, WorkerId

@@ -97,10 +97,24 @@ def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
     assert standing(served, "limit", "priority") == []
 
 
+def test_an_agent_that_sheds_refuses_requests_until_it_is_withdrawn(served: Nalar) -> None:
+    worker = served.start("worker", "flows.py", "--agents", "shout")
+    worker.says("worker ready")
+    served("shed", "shout", "--below", 5, "--retry-after", 30)
+    ask = ("call", "shout", "--json", '["hi"]')
+    until(lambda: served(*ask, code=None).returncode == 4, "requests are refused")
+    assert "try again in 30 s, or with a higher priority" in served(*ask, code=4).stderr
+    assert served.json(*ask, "--priority", 5) == "HI!"
+    assert standing(served, "shed")[0]["directive"]["below"] == 5
+    served("shed", "shout", "--withdraw")
+    until(lambda: served(*ask, code=None).returncode == 0, "requests are let in")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["pause", "nobody"], "no agent named 'nobody'"),
+        (["shed", "nobody"], "no agent named 'nobody'"),
         (["drain", "nobody"], "no worker 'nobody' is alive"),
         (["limit", "3"], "name one of --agent or --tenant"),
         (["limit", "--agent", "x", "-1"], "-1"),

@@ -260,6 +260,7 @@ FAILED = dataclasses.replace(
         FAILED,
         dataclasses.replace(SUCCEEDED, result=Payload(None, BLOB), delta=Payload(None, BLOB)),
         dataclasses.replace(SUCCEEDED, result=Payload(b"null")),
+        dataclasses.replace(FAILED, error=ErrorInfo("overloaded", "Overloaded", "no", "", "", 2.5)),
     ],
 )
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:

@@ -1,4 +1,7 @@
-"""Hearing of directives: every worker watches them, and lists what it may have missed."""
+"""Hearing of directives: every worker watches them, and lists what it may have missed.
+
+So does every client those that say which requests are let in.
+"""
 
 import asyncio
 import contextlib
@@ -22,10 +25,11 @@ Obey = Callable[[Directive, bool], None]
 
 
 class DirectiveWatch:
-    """Keeps one worker to the standing directives."""
+    """Keeps one process to the standing directives, all of them or those under a prefix."""
 
-    def __init__(self, backend: Backend, obey: Obey) -> None:
+    def __init__(self, backend: Backend, obey: Obey, prefix: str = DIRECTIVE) -> None:
         self._control = backend.control
+        self._prefix = prefix
         self._obey = obey
         #: What stands, by key; the revision of what was heard of it last.
         self._standing: dict[str, Directive] = {}
@@ -39,7 +43,7 @@ class DirectiveWatch:
     async def begin(self) -> None:
         """Watch, and obey what stands: no call may be started before. May be called again."""
         if self._watch is None:
-            self._watch = self._control.watch(DIRECTIVE, self._heard)
+            self._watch = self._control.watch(self._prefix, self._heard)
             await self._list()
 
     async def run(self) -> None:
@@ -54,7 +58,7 @@ class DirectiveWatch:
 
     async def _list(self) -> None:
         since = self.applied
-        listed = await self._control.scan(DIRECTIVE)
+        listed = await self._control.scan(self._prefix)
         for entry in listed:
             self._heard(entry)
         named = {entry.key for entry in listed}
