@@ -10,6 +10,7 @@ its owner (`nalar.bus.link`) makes another.
 Privates of nats-py 2.16 in use, and why:
 - `_ps`: the parser, replaced by one that hands messages over without regular expressions.
 - `_reading_task`: the one task that ends with the connection, whatever the reason.
+- `_flusher_task`: it may end with the socket's own error, which is no news.
 - `_transport`: written to once a loop tick, instead of through a queue and the flusher task.
 - `_server_info`: the INFO of the server: version, jetstream, cluster.
 - `_close`: also after a failed connect, which leaves the socket open.
@@ -151,6 +152,9 @@ class Connection:
         reading = cast("asyncio.Task[None] | None", self.client._reading_task)
         assert reading is not None, "connect() starts the reading task"
         reading.add_done_callback(self._end)
+        flusher = cast("asyncio.Task[None] | None", self.client._flusher_task)
+        if flusher is not None:
+            flusher.add_done_callback(_retrieved)
 
     async def _abandon(self) -> None:
         """Close what a failed handshake left open."""
@@ -212,7 +216,10 @@ class Connection:
         pending, self._pending = self._pending, []
         transport = self.client._transport
         if self.alive and transport is not None:
-            transport.write(b"".join(pending))
+            # Between the end of the socket and that of the reading task, uvloop refuses: what
+            # cannot be written is lost as what was written just before.
+            with contextlib.suppress(OSError, RuntimeError):
+                transport.write(b"".join(pending))
 
     def dispatch(
         self, sid: int, subject: bytes, reply: bytes, payload: bytes, headers: bytes | None
@@ -259,6 +266,12 @@ def _stop_if_asked(before: int) -> None:
     """Raise what nats-py, or wait_for of Python 3.11, may have swallowed on the way."""
     if _stops_asked() > before:
         raise asyncio.CancelledError
+
+
+def _retrieved(task: "asyncio.Task[None]") -> None:
+    """Take note of a task's error, which the event loop would report: a socket that ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _check_nats_py() -> None:

@@ -17,11 +17,12 @@ from typing import Any, Final
 from tests.chaos import raw
 from tests.chaos.orders import ACCOUNTS, Order, orders, said
 from tests.chaos.raw import Ledger, Record
+from tests.chaos.witness import heard
 
 START: Final = 100
 AGENT: Final = "Account"
 WORKFLOW: Final = "transfer"
-HEARD: Final = "heard.json"
+HEARD: Final = "heard.log"
 ORDERS: Final = "orders.json"
 
 
@@ -170,11 +171,11 @@ class Check:
     """All checks over one ledger."""
 
     def __init__(
-        self, ledger: Ledger, callers: Mapping[str, Told], heard: Mapping[int, str]
+        self, ledger: Ledger, callers: Mapping[str, Told], announced: Mapping[int, str]
     ) -> None:
         self._ledger = ledger
         self._told = callers
-        self._heard = heard
+        self._announced = announced
         self._accounts = {
             name: Account(name, ledger.snapshots.get((AGENT, name))) for name in ACCOUNTS
         }
@@ -270,7 +271,7 @@ class Check:
 
     def _overwritten(self) -> Iterator[Finding]:
         keys = {record.sequence: record.own_key for record in self._ledger.records}
-        for sequence, key in self._heard.items():
+        for sequence, key in self._announced.items():
             if not keys.get(sequence, "").endswith(key):
                 yield Finding("overwritten", f"{key} was stored at {sequence} and is gone")
 
@@ -292,9 +293,7 @@ async def check(url: str, folder: Path) -> list[Finding]:
         ledger = await raw.read(client)
     finally:
         await client.close()
-    heard = json.loads((folder / HEARD).read_text())
-    keys = {int(sequence): key for sequence, key in heard.items()}
-    return list(Check(ledger, told(folder), keys).findings())
+    return list(Check(ledger, told(folder), heard(folder / HEARD)).findings())
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ WORKER_KILL: Final = "worker killed"
 WORKER_FREEZE: Final = "worker frozen"
 #: A nats-server is killed and started again on its store.
 SERVER_KILL: Final = "server killed"
+#: The leader of a stream is stopped for so long that another is elected, and wakes up again.
+SERVER_FREEZE: Final = "leader frozen"
 #: A caller is killed and started again with its own log.
 CALLER_KILL: Final = "caller killed"
 #: A controller is killed and started again.
@@ -21,6 +23,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     WORKER_KILL: 45,
     WORKER_FREEZE: 25,
     SERVER_KILL: 15,
+    SERVER_FREEZE: 10,
     CALLER_KILL: 10,
     CONTROLLER_KILL: 5,
 }

@@ -3,21 +3,18 @@
 Imports nothing of nalar: nats-py and the standard library only.
 """
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 STREAM: Final = "KV_nalar"
 QUEUES: Final = "NALAR_INV_"
 _BUCKET: Final = "$KV.nalar."
-_DONE: Final = "nalar.done."
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_SUBJECT: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
 _FETCH: Final = 1000
@@ -178,29 +175,3 @@ async def left_in_queues(client: Client) -> dict[str, int]:
     infos = await _api(client).streams_info()
     queues = [info for info in infos if (info.config.name or "").startswith(QUEUES)]
     return {str(info.config.name): info.state.messages for info in queues if info.state.messages}
-
-
-class Witness:
-    """Hears what the server announces as stored: it must stand for ever.
-
-    The bucket keeps one message a key, so a second record of a call would take the first one's
-    place and nobody could tell. What is announced while the connection is down is not heard.
-    """
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        #: Announced keys by sequence.
-        self.heard: dict[int, str] = {}
-
-    async def begin(self) -> None:
-        await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType] -- its future
-            f"{_DONE}>", cb=self._announced
-        )
-        await self._client.flush()
-
-    async def _announced(self, message: Msg) -> None:
-        headers = message.headers or {}
-        if "Nats-Marker-Reason" not in headers:
-            key = "call." + message.subject.removeprefix(_DONE)
-            self.heard[int(headers["Nats-Sequence"])] = key
-        await asyncio.sleep(0)

@@ -16,6 +16,7 @@ from tests.chaos.checker import HEARD, ORDERS, Finding
 from tests.chaos.plan import (
     CALLER_KILL,
     CONTROLLER_KILL,
+    SERVER_FREEZE,
     SERVER_KILL,
     WORKER_FREEZE,
     WORKER_KILL,
@@ -23,6 +24,7 @@ from tests.chaos.plan import (
     plan,
 )
 from tests.chaos.processes import ROOT, Child
+from tests.clusters import until
 
 _LOOK_S: Final = 0.02
 #: A frozen worker stays so for this many leases.
@@ -37,8 +39,12 @@ class Servers(Protocol):
     @property
     def url(self) -> str: ...
 
-    async def strike(self, chance: int) -> None:
+    async def kill(self, chance: int) -> None:
         """Kill a server and start it again."""
+        ...
+
+    async def freeze(self, chance: int) -> None:
+        """Stop a server for a while, and let it go on."""
         ...
 
     async def settle(self) -> None:
@@ -62,6 +68,8 @@ class Options:
     #: What the workers serve: the bank, or a sabotaged one.
     module: str = "tests.chaos.bank"
     lease_s: float = 1.5
+    #: How long a debit or credit takes.
+    work_s: float = 0.05
     #: What may happen; all that there is something for, if not said.
     kinds: Sequence[str] = ()
     #: No transfer ended for so long after the last fault: nothing comes any more.
@@ -107,6 +115,7 @@ class Run:
     options: Options
     servers: Servers
     folder: Path
+    witness: Child = field(init=False)
     workers: list[Child] = field(default_factory=list[Child])
     callers: list[Child] = field(default_factory=list[Child])
     controllers: list[Child] = field(default_factory=list[Child])
@@ -119,27 +128,25 @@ class Run:
         print(f"seed {self.options.seed}: {self.options}")  # noqa: T201
         begun = time.perf_counter()
         self._prepare()
-        client = await raw.connected(self.servers.url)
-        witness = raw.Witness(client)
-        await witness.begin()
         try:
-            for child in self._children():
+            self.witness.start()
+            heard = self.folder / HEARD
+            await until(lambda: heard.exists() and heard.read_text())
+            for child in (*self.workers, *self.callers, *self.controllers):
                 child.start()
             async with asyncio.TaskGroup() as thawing:
                 await self._strike_all(thawing)
-            findings = await self._rest(client)
+            findings = await self._rest()
         finally:
             for child in self._children():
                 child.kill()
-            await client.close()
         took_s = time.perf_counter() - begun
-        (self.folder / HEARD).write_text(json.dumps(witness.heard))
         findings += await self._checked()
         met = counted.counts(self.folder / "counts")
         return Outcome(findings, self.struck, met, self._transfers(), took_s)
 
     def _children(self) -> list[Child]:
-        return [*self.workers, *self.callers, *self.controllers]
+        return [self.witness, *self.workers, *self.callers, *self.controllers]
 
     def _prepare(self) -> None:
         options = self.options
@@ -157,8 +164,11 @@ class Run:
             "NALAR_SET_CONNECT_TIMEOUT_S": "60",
             "NALAR_SET_SNAPSHOT_EVERY": "20",
             "NALAR_SET_CRASHES_MAX": "50",
+            "CHAOS_WORK_S": str(options.work_s),
             counted.FILE: str(self.folder / "counts"),
         }
+        words = ["tests.chaos.witness", self.servers.url, str(self.folder / HEARD)]
+        self.witness = Child("witness", words, environ, self.folder)
         for number in range(options.workers):
             words = ["nalar_cli", "worker", options.module, "--name", f"w{number}-{{pid}}"]
             self.workers.append(Child(f"worker-{number}", words, environ, self.folder))
@@ -214,7 +224,9 @@ class Run:
     async def _strike(self, fault: Fault, thawing: asyncio.TaskGroup) -> None:
         match fault.kind:
             case kind if kind == SERVER_KILL:
-                await self.servers.strike(fault.whom)
+                await self.servers.kill(fault.whom)
+            case kind if kind == SERVER_FREEZE:
+                await self.servers.freeze(fault.whom)
             case kind if kind == WORKER_FREEZE:
                 awake = [worker for worker in self.workers if not worker.frozen]
                 if not awake:
@@ -239,7 +251,7 @@ class Run:
 
     # The end.
 
-    async def _rest(self, client: raw.Client) -> list[Finding]:
+    async def _rest(self) -> list[Finding]:
         """Let everything come to its end, and say what does not."""
         await self.servers.settle()
         await self._until_ended(self.options.transfers + 1)
@@ -248,13 +260,20 @@ class Run:
             for child in self.callers
             if child.code is None
         ]
-        until = time.perf_counter() + self.options.patience_s
-        while left := await raw.left_in_queues(client):
-            if time.perf_counter() > until:
-                findings.append(Finding("lost", f"calls are left in the queues: {left}"))
-                break
-            await asyncio.sleep(0.1)
+        client = await raw.connected(self.servers.url)
+        try:
+            findings += await self._emptied(client)
+        finally:
+            await client.close()
         return findings
+
+    async def _emptied(self, client: raw.Client) -> list[Finding]:
+        give_up = time.perf_counter() + self.options.patience_s
+        while left := await raw.left_in_queues(client):
+            if time.perf_counter() > give_up:
+                return [Finding("lost", f"calls are left in the queues: {left}")]
+            await asyncio.sleep(_LOOK_S)
+        return []
 
     async def _checked(self) -> list[Finding]:
         """Ask the checker, in a process of its own."""

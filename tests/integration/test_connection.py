@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -20,6 +21,7 @@ from nalar.bus.port import Delivery
 from nalar.bus.replies import NoResponders, Unanswered
 from nalar.bus.waiter import Waiter
 from nalar.errors import CommitUnknown, Unavailable, UnsupportedServer, UsageError, ValueTooLarge
+from nalar.loops import new_loop
 from nalar.messages import Invocation
 from nalar.settings import Settings
 from nalar.statestore.jetstream import JetStreamBackend, open_jetstream
@@ -358,3 +360,35 @@ async def test_a_deleted_consumer_is_made_again(backend: JetStreamBackend) -> No
         if len(lapsed) > asked:
             inbox.request(3)
     assert got[0].content == sent
+
+
+def test_a_connection_that_ends_while_it_is_written_to_ends_nothing_else(
+    server: EmbeddedServer,
+) -> None:
+    """uvloop refuses to write to a closed socket before the reading task knows of its end."""
+    reported: list[dict[str, object]] = []
+
+    async def lose_and_write() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: reported.append(context))
+        link = Link(Settings(url=server.url))
+        await link.open()
+        try:
+            lost = link._connection
+            assert lost is not None
+            socket_of: Any = lost.client._transport
+            socket_of._io_writer.transport.abort()
+            await asyncio.sleep(0)  # The socket is closed.
+            assert lost.alive
+            lost.write(b"PING\r\n")
+            await link.flush(5.0)
+            await eventually(lambda: back(link))
+        finally:
+            await link.close()
+
+    async def back(link: Link) -> bool:
+        return link.losses == 1 and link.connected
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(lose_and_write())
+    assert reported == []
