@@ -46,11 +46,13 @@ class Bank:
         shown: list[int] = await self.desk.account.options(session=self.account).look()
         return shown
 
-    async def victim(self, fault: str, *agents: str, serving: bool = True) -> Victim:
-        """Start a worker process that fails as `fault` says."""
+    async def victim(
+        self, fault: str, *agents: str, serving: bool = True, ahead_s: float = 0.0
+    ) -> Victim:
+        """Start a worker process that fails as `fault` says; its clock is `ahead_s` ahead."""
         err = self.folder / f"err-{len(self.victims)}"
         names = agents or self.desk.names
-        self.victims.append(start_worker(self.cluster.settings, fault, names, err))
+        self.victims.append(start_worker(self.cluster.settings, fault, names, err, ahead_s=ahead_s))
         if serving:
             await self.victims[-1].says(READY)
         return self.victims[-1]

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -42,16 +43,20 @@ class Victim:
         assert self.process.pid is not None
         return self.process.pid
 
-    async def says(self, pattern: str, within_s: float = 10.0) -> None:
-        """Wait until it has said something that matches `pattern`."""
+    async def says(self, pattern: str, within_s: float = 10.0) -> str:
+        """Wait until it has said something that matches `pattern`; return the first group."""
 
-        def said() -> bool:
+        def said() -> re.Match[str] | None:
+            ended = self.process.exitcode is not None
             text = self.err.read_text("utf-8") if self.err.exists() else ""
-            found = re.search(pattern, text) is not None
-            assert found or self.process.exitcode is None or _again(self.err, pattern), text
+            found = re.search(pattern, text)
+            assert found or not ended, text
             return found
 
         await until(said, within_s)
+        found = said()
+        assert found is not None
+        return found.group(found.re.groups)
 
     async def fails(self, fault: str) -> None:
         """Wait until the fault has happened; one that ends the process has ended it."""
@@ -72,14 +77,11 @@ class Victim:
             self.process.join(5)
 
 
-def _again(err: Path, pattern: str) -> bool:
-    """Look once more: it may have spoken between the look and its end."""
-    return re.search(pattern, err.read_text("utf-8")) is not None
-
-
-def start_worker(settings: Settings, fault: str, agents: tuple[str, ...], err: Path) -> Victim:
-    """Start a worker process that serves `agents`."""
-    return _start(_work, (settings, agents), fault, err)
+def start_worker(
+    settings: Settings, fault: str, agents: tuple[str, ...], err: Path, *, ahead_s: float = 0.0
+) -> Victim:
+    """Start a worker process that serves `agents`, with a clock that is `ahead_s` ahead."""
+    return _start(_work, (settings, agents, ahead_s), fault, err)
 
 
 def start_caller(
@@ -106,7 +108,9 @@ def _run(
         runner.run(work(*given))
 
 
-async def _work(settings: Settings, agents: tuple[str, ...]) -> None:
+async def _work(settings: Settings, agents: tuple[str, ...], ahead_s: float) -> None:
+    told = time.time  # noqa: TID251 -- the clock that is to be wrong
+    time.time = lambda: told() + ahead_s  # noqa: TID251 -- the same
     served = [REGISTRY.get(name) for name in agents]
     await run_worker(served, settings, ready=lambda _: _say(READY))
 
@@ -116,6 +120,7 @@ async def _call(settings: Settings, call: tuple[int, str, str, int]) -> None:
         desk, log, account, amount = call
         deposit = DESKS[desk].deposit.options(idempotency_key=account)
         future = deposit(log, account, amount)
+        _say(f"asked {future.ref}")
         _say(f"result {await future}")
 
 
