@@ -25,6 +25,8 @@ def check_number(what: str, value: object, *, low: float, high: float = math.inf
 
 #: Shortest time limit that means anything, in seconds.
 SHORTEST_S = 1e-9
+#: Longest one: thirty years. What is beyond is a mistake, and soon no point in time any more.
+LONGEST_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,9 @@ class Retry:
         attempts = cast("object", self.max_attempts)  # A user's: it may be anything.
         if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
             raise UsageError(f"Retry(max_attempts=...) is a count from 1 up, not {attempts!r}")
-        check_number("Retry(initial_s=...)", self.initial_s, low=0)
+        check_number("Retry(initial_s=...)", self.initial_s, low=0, high=LONGEST_S)
         check_number("Retry(multiplier=...)", self.multiplier, low=1)
-        check_number("Retry(cap_s=...)", self.cap_s, low=0)
+        check_number("Retry(cap_s=...)", self.cap_s, low=0, high=LONGEST_S)
         check_number("Retry(jitter=...)", self.jitter, low=0, high=1)
         kinds: Any = self.non_retryable
         kinds = (kinds,) if isinstance(kinds, type | str) else tuple(kinds)
@@ -95,4 +97,4 @@ class CallPolicy:
         for name in ("timeout_s", "queue_timeout_s"):
             value = getattr(self, name)
             if value is not None:
-                check_number(name, value, low=SHORTEST_S)
+                check_number(name, value, low=SHORTEST_S, high=LONGEST_S)

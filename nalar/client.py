@@ -4,13 +4,12 @@ Calls themselves are made with the stubs; connecting makes them go to the broker
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-import orjson
-
-from nalar.agents.describe import remote_method
+from nalar.agents.describe import read_description, remote_method
 from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
 from nalar.agents.stub import Stub
@@ -20,9 +19,16 @@ from nalar.cancellations import Cancellation, Cancellations
 from nalar.cluster.nodes import NodeEntry
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
 from nalar.controllers.registering import AGENTS
-from nalar.controllers.roster import WORKERS
+from nalar.controllers.roster import WORKERS, read_worker
 from nalar.deadletters import DeadLetters
-from nalar.errors import InvalidToken, Unavailable, UnknownTarget, UsageError, suggest
+from nalar.errors import (
+    InvalidToken,
+    MalformedMessage,
+    Unavailable,
+    UnknownTarget,
+    UsageError,
+    suggest,
+)
 from nalar.futures import Future
 from nalar.host import Host
 from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token, is_wire_token
@@ -129,19 +135,30 @@ class Client:
     ) -> tuple[MethodSpec, CallOptions]:
         if isinstance(target, str):
             return await self.method(target), options or DEFAULT_OPTIONS
+        if not isinstance(cast("object", target), Stub):  # A user's: it may be anything.
+            raise UsageError(
+                f"{target!r:.80} cannot be called: give a workflow, a tool, Agent.method, or the "
+                "name of one"
+            )
         return target.spec, options or target.call_options
 
     async def method(self, target: str) -> MethodSpec:
         """Return what is known of `Agent.method` (or of a tool or workflow) that is served."""
         agent, _, name = target.partition(".")
-        entry = await self.host.backend.control.get(f"{AGENTS}.{encode_token(agent)}")
-        if entry is None or entry.value is None:
-            served = [told["name"] for told in await self.agents()]
-            listed = f" Served: {', '.join(served)}." if served else " Nothing is served yet."
-            raise UnknownTarget(
-                f"no agent named {agent!r} is served.{suggest(agent, served)}{listed}"
-            )
-        return remote_method(orjson.loads(entry.value), name)
+        return remote_method(await self.agent(agent), name)
+
+    async def agent(self, name: str) -> dict[str, Any]:
+        """Return the description of an agent, tool or workflow that is or was served.
+
+        Raises UnknownTarget, with a suggestion, when none of that name was, and MalformedMessage
+        when its description is none that we understand.
+        """
+        entry = await self.host.backend.control.get(f"{AGENTS}.{encode_token(name)}")
+        if entry is not None and entry.value is not None:
+            return read_description(entry.value)
+        served = [told["name"] for told in await self.agents()]
+        listed = f" Served: {', '.join(served)}." if served else " Nothing is served yet."
+        raise UnknownTarget(f"no agent named {name!r} is served.{suggest(name, served)}{listed}")
 
     async def future(self, run: str) -> Future[Any]:
         """Return the future of a run that was submitted by this or another program.
@@ -184,14 +201,20 @@ class Client:
         return self.host.backend.ledger.watch(f"call.*.*.*.{encode_token(run)}.*.*", count)
 
     async def agents(self) -> list[dict[str, Any]]:
-        """Return the descriptions of all agents, tools and workflows ever served, by name."""
-        entries = await self.host.backend.control.scan(AGENTS)
-        return [orjson.loads(entry.value) for entry in entries if entry.value]
+        """Return the descriptions of all agents, tools and workflows ever served, by name.
+
+        Entries that a strange hand, or a later version, has written are left out.
+        """
+        found: list[dict[str, Any]] = []
+        for entry in await self.host.backend.control.scan(AGENTS):
+            with contextlib.suppress(MalformedMessage):
+                found.append(read_description(entry.value or b""))
+        return found
 
     async def workers(self) -> list[dict[str, Any]]:
         """Return what each live worker says of itself, by name."""
         entries = await self.host.backend.control.scan(WORKERS)
-        return [orjson.loads(entry.value) for entry in entries if entry.value]
+        return [told for entry in entries if (told := read_worker(entry.value or b""))]
 
     async def nodes(self) -> list[NodeEntry]:
         """Return what each live node says of itself, by name."""

@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from nalar.context import current_call
+from nalar.errors import FutureMisuse
 from nalar.futures import Future
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ def gather(*futures: Future[T]) -> Gathered[T]:
 
     Await it, call `.result()`, or pass it on as an argument like any future.
     """
-    return Gathered(futures)
+    return Gathered(_checked("gather", futures))
 
 
 class Another(Future[None]):
@@ -141,7 +142,7 @@ def as_completed(futures: Iterable[Future[T]], *, timeout: float | None = None) 
     resumed sees the order again that it has acted on. For that it asks the ledger once before
     it hands one out while others have not ended.
     """
-    return Completions(list(futures), timeout)
+    return Completions(_checked("as_completed", list(futures)), timeout)
 
 
 class Waited(Future[tuple[set[Future[T]], set[Future[T]]]]):
@@ -182,7 +183,7 @@ def wait(
     As `concurrent.futures.wait`. Await it, or call `.result()` in synchronous code. It never
     fails; the timeout counts from now, whether or not anybody waits.
     """
-    parts = set(futures)
+    parts = set(_checked("wait", list(futures)))
     count = 1 if return_when == "FIRST_COMPLETED" else len(parts)
     waited = Waited(parts, count, errors=return_when == "FIRST_EXCEPTION")
     if timeout is not None and timeout <= 0:
@@ -191,6 +192,18 @@ def wait(
         call_off = after(timeout, waited.split)
         waited.add_done_callback(lambda _: call_off())
     return waited
+
+
+def _checked(what: str, futures: Sequence[Future[T]]) -> Sequence[Future[T]]:
+    """Return `futures`; raises FutureMisuse, naming what is none."""
+    for future in cast("Sequence[object]", futures):  # A user's: it may be anything.
+        if not isinstance(future, Future):
+            spread = isinstance(future, list | tuple | set)
+            raise FutureMisuse(
+                f"nalar.{what} takes futures, as calls return them, not {future!r:.80}"
+                + (f": write nalar.{what}(*futures)" if spread and what == "gather" else "")
+            )
+    return futures
 
 
 def _last(parts: Iterable[Future[Any]]) -> int:

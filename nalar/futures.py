@@ -165,7 +165,8 @@ class Future(Generic[T_co]):
 
     def __repr__(self) -> str:
         state = "pending" if not self._done else "failed" if self._error else "succeeded"
-        return f"<Future {self.ref.future if self.ref else 'combined'} {state}>"
+        what = f"of {self.ref.agent} {self.ref.future}" if self.ref else "combined"
+        return f"<Future {what} {state}>"
 
     # What the runtime does.
 
@@ -263,7 +264,7 @@ class Future(Generic[T_co]):
         else:
             in_time = call.wait_blocking(ended, timeout, keeps_slot=self.keeps_slot)
         if not in_time:
-            raise CallTimeout(f"{self!r} has not ended within {timeout} s; it goes on")
+            raise CallTimeout(f"{self!r} has not ended within {timeout:g} s; it goes on")
 
     def _resolved(self, what: str) -> Any:
         if _on_event_loop():

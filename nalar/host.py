@@ -13,8 +13,8 @@ from nalar.backend import Backend
 from nalar.calls import Calls
 from nalar.clock import Clock
 from nalar.controllers.worker import Worker
-from nalar.errors import NalarError
-from nalar.ids import WorkerId, new_name
+from nalar.errors import NalarError, UsageError
+from nalar.ids import WorkerId, is_wire_token, new_name
 from nalar.results import Results
 from nalar.settings import Settings
 
@@ -49,7 +49,12 @@ class Host:
         await self.close()
 
     async def serve(self, agents: Sequence[AgentSpec], name: str = "") -> Worker:
-        """Serve `agents` from this process; may be called again with others."""
+        """Serve `agents` from this process; may be called again with others.
+
+        Raises UsageError for what can be no name of a worker.
+        """
+        if name and not is_wire_token(name):
+            raise UsageError(f"a worker's name has letters, digits, - and _; not {name[:80]!r}")
         if self.worker is None:
             worker = self.worker = Worker(
                 WorkerId(name or new_name("w", os.urandom(5))),

@@ -37,6 +37,9 @@ class LoopThread:
         if threading.get_ident() == self._thread.ident:
             work.close()
             raise UsageError("this would wait for its own event loop; use the async client here")
+        if self.loop.is_closed():
+            work.close()
+            raise UsageError("this connection was closed: its `with` block has ended")
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result()

@@ -1,7 +1,7 @@
 """Runs: what the control bucket knows of a request that was submitted, and claims of its key."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -11,7 +11,7 @@ from nalar.bus.codec import decode_record
 from nalar.clock import Clock
 from nalar.context import CallOptions
 from nalar.draft import keyed, keyed_ref, other_arguments, same_arguments
-from nalar.errors import Conflict, MalformedMessage, UnknownTarget, UsageError
+from nalar.errors import Conflict, InvalidToken, MalformedMessage, UnknownTarget, UsageError
 from nalar.ids import Ref, RootId, encode_token
 from nalar.settings import Settings
 from nalar.statestore.port import KeyValueEntry
@@ -36,8 +36,11 @@ class Runs:
             raise UnknownTarget(
                 f"no run {run!r} was submitted here, or it is long past its deadline"
             )
-        note = orjson.loads(entry.value)
-        return Ref.parse(note["ref"]), str(note["target"])
+        note = _read_note(entry.value)
+        try:
+            return Ref.parse(str(note.get("ref"))), str(note.get("target"))
+        except InvalidToken:
+            raise UnknownTarget(f"what was noted of run {run!r} is none of our notes") from None
 
     async def note(self, ref: Ref, target: str) -> None:
         """Remember a run that is stored."""
@@ -82,10 +85,7 @@ class Runs:
 
     async def _check_note(self, spec: MethodSpec, root: RootId, digest: str) -> None:
         entry = await self._get(root)
-        note: dict[str, str] = (
-            {} if entry is None or entry.value is None else orjson.loads(entry.value)
-        )
-        theirs = note.get("arguments", "")
+        theirs = _read_note((entry.value if entry is not None else None) or b"{}").get("arguments")
         if digest and theirs and theirs != digest:
             raise UsageError(other_arguments(spec.label))
 
@@ -100,6 +100,15 @@ class Runs:
         return await self._backend.control.put(
             f"{RUNS}.{ref.root}", orjson.dumps(note), expected=expected, ttl_s=ttl_s
         )
+
+
+def _read_note(value: bytes) -> dict[str, Any]:
+    """Return what a note says; nothing for what we cannot have written."""
+    try:
+        told: Any = orjson.loads(value)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", told) if isinstance(told, dict) else {}
 
 
 def _digest(bound: Bound) -> str:

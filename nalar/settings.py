@@ -2,12 +2,18 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from nalar.call_policy import LONGEST_S
 from nalar.errors import UsageError, suggest
 
 MIB = 1024 * 1024
+_SCHEMES = ("nats", "tls", "ws", "wss")
+#: In a list of addresses: who we are at one of them.
+_WHO = re.compile(r"(^|//|,\s*)[^/,]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +25,8 @@ class Settings:
     #: Path of a credentials file (JWT and seed), as the `nats` tool writes them.
     creds: str = ""
     user: str = ""
-    password: str = ""
-    token: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
     nkey: str = ""
     ca: str = ""
     cert: str = ""
@@ -81,10 +87,44 @@ class Settings:
     sessions_cached: int = 10_000
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value: object = getattr(self, field.name)
-            if isinstance(value, int | float) and not 0 < value < math.inf:
-                raise UsageError(f"setting {field.name} must be a number above 0, not {value!r}")
+        for each in dataclasses.fields(self):
+            value: object = getattr(self, each.name)
+            if not isinstance(value, int | float):
+                continue
+            if not 0 < value < math.inf:
+                raise UsageError(f"setting {each.name} must be a number above 0, not {value!r}")
+            if each.name.endswith("_s") and value > LONGEST_S:
+                raise UsageError(
+                    f"setting {each.name} is a number of seconds up to {LONGEST_S:,.0f}, not "
+                    f"{value!r}"
+                )
+        for address in self.addresses or [""]:
+            _check_address(address)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the servers are, one by one."""
+        return [text.strip() for text in self.url.split(",") if text.strip()]
+
+
+def without_secrets(text: str) -> str:
+    """Return addresses as they may be shown: without who we are there, and the password."""
+    return _WHO.sub(r"\1***@", text)
+
+
+def _check_address(address: str) -> None:
+    """Raise UsageError unless `address` can be a NATS server's."""
+    scheme, there, _ = address.partition("://")
+    try:
+        parts = urlsplit(address if there else f"nats://{address}")
+        fits = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or (there and scheme not in _SCHEMES) or any(map(str.isspace, address)):
+        raise UsageError(
+            f"{without_secrets(address)!r} is no address of a NATS server: write "
+            "nats://HOST:PORT (or tls, ws, wss), several with commas between them"
+        )
 
 
 #: The names that the `nats` tool knows, then our own prefix for everything.
@@ -111,19 +151,19 @@ def from_environment(environ: Mapping[str, str], **overrides: object) -> Setting
     Raises UsageError for a name that is no setting or a value that does not parse.
     """
     values: dict[str, object] = {
-        field: environ[name] for name, field in _NATS_NAMES.items() if environ.get(name)
+        setting: environ[name] for name, setting in _NATS_NAMES.items() if environ.get(name)
     }
     kinds: dict[str, Callable[[str], object]] = {
-        field.name: type(field.default) for field in dataclasses.fields(Settings)
+        each.name: type(each.default) for each in dataclasses.fields(Settings)
     }
     for name, text in environ.items():
         if not name.startswith(_PREFIX):
             continue
-        field = name.removeprefix(_PREFIX).lower()
-        if field not in kinds:
-            raise UsageError(f"{name} names no setting.{suggest(field, list(kinds))}")
+        setting = name.removeprefix(_PREFIX).lower()
+        if setting not in kinds:
+            raise UsageError(f"{name} names no setting.{suggest(setting, list(kinds))}")
         try:
-            values[field] = kinds[field](text)
+            values[setting] = kinds[setting](text)
         except ValueError as error:
             raise UsageError(f"{name}={text!r} is not a valid number") from error
     values |= {name: value for name, value in overrides.items() if value is not None}

@@ -357,10 +357,9 @@ class Signature:
         return ArgumentError(f"{self} misses {', '.join(map(repr, names))}")
 
     def _refused(self, parameter: Parameter, reason: str) -> ArgumentError:
-        return ArgumentError(
-            f"{self}: argument {parameter.name!r} must be {describe(parameter.annotation)}: "
-            f"{reason}"
-        )
+        wanted = describe(parameter.annotation)
+        must = "" if wanted == "Any" else f" must be {wanted}"
+        return ArgumentError(f"{self}: argument {parameter.name!r}{must}: {reason}")
 
     def _unsendable(self, tree: dict[str, Any], error: Exception) -> NalarError:
         """Return the error for a tree that cannot be written, naming the argument."""

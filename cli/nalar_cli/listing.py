@@ -76,7 +76,7 @@ def sessions(
 
     async def work(client: "Client") -> list[tuple[str, str]]:
         if agent:
-            await known_agent(client, agent)
+            await client.agent(agent)
         return await client.sessions(agent)
 
     found = with_client(settings_of(server, creds), work)
@@ -100,25 +100,18 @@ def session(
     """
 
     async def work(client: "Client") -> Any:
-        await known_agent(client, agent)
-        return await client.session(agent, name)
+        told = await client.agent(agent)
+        return told["hints"]["stateful"], await client.session(agent, name)
 
-    view = with_client(settings_of(server, creds), work)
+    stateful, view = with_client(settings_of(server, creds), work)
     if output is Output.json:
         told = {"agent": agent, "session": name, "revision": view.revision, "state": view.state}
         printing.result(told)
         return
     if not view.revision:
-        printing.note(f"session {line(name)} of {agent} has no record yet")
+        printing.note(
+            f"session {line(name)} of {agent} has no record yet"
+            + ("" if stateful else ": it keeps no state")
+        )
     rows = [{"field": field, "value": json_cell(value)} for field, value in view.state.items()]
     printing.listing(rows, ["field", "value"], output)
-
-
-async def known_agent(client: "Client", name: str) -> None:
-    """Raise UnknownTarget, with a suggestion, unless `name` is or was served."""
-    from nalar.errors import UnknownTarget, suggest
-
-    served = [told["name"] for told in await client.agents()]
-    if name not in served:
-        listed = f" Served: {', '.join(served)}." if served else " Nothing is served yet."
-        raise UnknownTarget(f"no agent named {name!r} is served.{suggest(name, served)}{listed}")

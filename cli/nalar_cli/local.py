@@ -128,9 +128,7 @@ class _Where:
         from nalar.pool import Pool
         from nalar_cli.serving import command_of, worker_words
 
-        words = worker_words(
-            modules, settings.url, self.creds, concurrency=self.concurrency, level=self.level
-        )
+        words = worker_words(modules, self.creds, concurrency=self.concurrency, level=self.level)
         return Pool(command_of(words, settings, say), self.processes, stop)
 
     async def start_server(self, stack: AsyncExitStack) -> Any:

@@ -71,7 +71,7 @@ def node(  # noqa: PLR0913, PLR0917 -- each is an option
     about = machine(node_name(name), max_workers or room(), amounts(resources))
     declared = declared_in(modules)
     deployed = [it for module in modules for it in grouped(module, declared[module])]
-    maker = OfferMaker(about.node, settings, server, creds, concurrency, level)
+    maker = OfferMaker(about.node, settings, creds, concurrency, level)
     raise typer.Exit(asyncio.run(_node(about, settings, maker, deployed)))
 
 
@@ -81,13 +81,15 @@ async def _node(
     from nalar.node import Node
     from nalar.processes import StopSignals
     from nalar.serve import connect
+    from nalar.settings import without_secrets
 
     with StopSignals().caught() as stop:
         async with connect(settings=settings) as client:
             running = Node(client.host.backend, client.host.settings, about, stop)
             stop.on_hangup(running.renew)
             served = ", ".join(it.group.name for it in deployed)
-            printing.note(f"node {about.node} on {settings.url} runs {served}; Ctrl-C drains it")
+            where = without_secrets(settings.url)
+            printing.note(f"node {about.node} on {where} runs {served}; Ctrl-C drains it")
             await running.run(maker.offers(deployed))
     return 0
 
@@ -116,12 +118,11 @@ def scale(
     asked = _counts(counts, withdraw=withdraw)
 
     async def work(client: "Client") -> list[dict[str, Any]]:
-        from nalar_cli.listing import known_agent
 
         offered = (await client.scaling.fleet()).agents
         for agent in asked:
             if agent not in offered:
-                await known_agent(client, agent)
+                await client.agent(agent)
         return [asdict(it) for it in await client.scaling.scale(asked, reason)]
 
     rows = with_client(settings_of(server, creds), work)
@@ -234,14 +235,12 @@ class OfferMaker:
         self,
         node: str,
         settings: "Settings",
-        server: str | None,
         creds: str | None,
         concurrency: int | None,
         level: int,
     ) -> None:
         self._node = node
         self._settings = settings
-        self._server = server
         self._creds = creds
         self._concurrency = concurrency
         self._level = level
@@ -257,9 +256,7 @@ class OfferMaker:
         from nalar_cli.serving import command_of, worker_words
 
         concurrency = it.concurrency or self._concurrency
-        words = worker_words(
-            [it.module], self._server, self._creds, concurrency=concurrency, level=self._level
-        )
+        words = worker_words([it.module], self._creds, concurrency=concurrency, level=self._level)
         words += ["--agents", ",".join(it.group.agents)]
         words += ["--name", f"{self._node}-{_as_name(it.group.name)}-{{pid}}"]
         # Somebody may mend the code meanwhile.

@@ -59,7 +59,13 @@ Key = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", help="Wait no longer than this for the result."),
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0,
+        max=1e9,
+        help="Wait no longer than this for the result.",
+    ),
 ]
 Stream = Annotated[
     bool,

@@ -69,7 +69,7 @@ def worker(  # noqa: PLR0913, PLR0917 -- each is an option
     printing.log_to_stderr(level)
     settings = settings_of(server, creds, concurrency=concurrency)
     if processes > 1:
-        words = worker_words(modules, server, creds, concurrency=concurrency, level=level)
+        words = worker_words(modules, creds, concurrency=concurrency, level=level)
         words += ["--agents", agents] if agents is not None else []
         words += ["--name", name if "{pid}" in name else f"{name}-{{pid}}"] if name else []
         raise typer.Exit(_supervise(command_of(words, settings), processes))
@@ -113,18 +113,15 @@ def server(
 
 
 def worker_words(
-    modules: list[str],
-    server: str | None,
-    creds: str | None,
-    *,
-    concurrency: int | None,
-    level: int,
+    modules: list[str], creds: str | None, *, concurrency: int | None, level: int
 ) -> list[str]:
-    """Return the words of a `nalar worker` command for a child process."""
+    """Return the words of a `nalar worker` command for a child process.
+
+    Where the server is, `command_of` tells it: not for all to read, it may hold a password.
+    """
     import logging
 
     words = ["worker", *modules]
-    words += ["--server", server] if server else []
     words += ["--creds", creds] if creds else []
     words += ["--concurrency", str(concurrency)] if concurrency else []
     words += {logging.WARNING: ["--quiet"], logging.DEBUG: ["--verbose"]}.get(level, [])
@@ -134,10 +131,11 @@ def worker_words(
 def command_of(
     words: list[str], settings: "Settings", say: Callable[[str], None] | None = None
 ) -> "Command":
-    """Return the command that runs `nalar` with `words` in a child process."""
+    """Return the command that runs `nalar` with `words` in a child process, on the same server."""
     from nalar.place import Command
 
     argv, environ = command_line(words)
+    environ["NALAR_SET_URL"] = settings.url
     return Command(argv, environ, grace_s=settings.grace_s, say=say)
 
 
@@ -152,7 +150,10 @@ def prepared_store(store: Path) -> Path:
     from nalar_cli.arguments import InputError
 
     try:
-        store.mkdir(parents=True, exist_ok=True)
+        if not store.exists():
+            store.mkdir(parents=True, exist_ok=True)
+        if not store.is_dir():
+            raise InputError(f"--store {store} is a file: name a folder")
         ignore = store / ".gitignore"
         if not any(store.iterdir()):
             ignore.write_text("*\n", "utf-8")
@@ -210,6 +211,7 @@ def _serve(agents: "tuple[AgentSpec, ...]", settings: "Settings", name: str) -> 
     from nalar.loops import new_loop
     from nalar.processes import EXIT_RECYCLED, tell_ready
     from nalar.serve import run_worker
+    from nalar.settings import without_secrets
 
     log = logging.getLogger("nalar.worker")
     # What agents print is read in a file or by a collector, also when this process is killed.
@@ -220,7 +222,8 @@ def _serve(agents: "tuple[AgentSpec, ...]", settings: "Settings", name: str) -> 
         served = ",".join(agent.name for agent in agents)
         log.info(
             "worker ready name=%s pid=%d agents=%s concurrency=%d server=%s",
-            known_as, os.getpid(), served, settings.concurrency, settings.url,
+            known_as, os.getpid(), served, settings.concurrency,
+            without_secrets(settings.url),
         )  # fmt: skip
         tell_ready(known_as)
 

@@ -9,7 +9,6 @@ import typer
 
 from nalar_cli import printing
 from nalar_cli.calling import with_client
-from nalar_cli.listing import known_agent
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def pause(agent: Agent, reason: Reason = "", server: Server = None, creds: Creds
     from nalar.ids import AgentName
 
     async def work(client: "Client") -> None:
-        await known_agent(client, agent)
+        await client.agent(agent)
         await client.steering.direct(Pause(AgentName(agent)), reason)
 
     with_client(settings_of(server, creds), work)
@@ -69,7 +68,7 @@ def resume(agent: Agent, server: Server = None, creds: Creds = None) -> None:
     from nalar.ids import AgentName
 
     async def work(client: "Client") -> bool:
-        await known_agent(client, agent)
+        await client.agent(agent)
         return await client.steering.withdraw(Pause(AgentName(agent)))
 
     stood = with_client(settings_of(server, creds), work)
@@ -122,7 +121,7 @@ def shed(  # noqa: PLR0913, PLR0917 -- each is an option
     directive = Shed(AgentName(agent), below, retry_after)
 
     async def check(client: "Client") -> None:
-        await known_agent(client, agent)
+        await client.agent(agent)
 
     with_client(settings_of(server, creds), check)
     _put(directive, reason, withdraw, f"{agent}, below {below}", server, creds)
@@ -186,7 +185,7 @@ def migrate(
     from nalar.ids import AgentName, SessionId, WorkerId, encode_token
 
     async def work(client: "Client") -> int:
-        await known_agent(client, agent)
+        await client.agent(agent)
         name = SessionId(encode_token(session))
         route = await client.steering.migrate(AgentName(agent), name, WorkerId(to), reason)
         return route.slot

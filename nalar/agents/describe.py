@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn, cast, get_args
 
+import orjson
+
 from nalar.agents.registry import method_of
 from nalar.agents.spec import AgentSpec, Hints, MethodOptions, MethodSpec
 from nalar.errors import MalformedMessage, NotData, UsageError
@@ -147,6 +149,19 @@ def _with_base64(node: Any) -> Any:
     if members.get("type") == "string" and members.get("format") == "binary":
         return members | {"format": "base64url"}
     return {key: _with_base64(item) for key, item in members.items()}
+
+
+def read_description(value: bytes) -> Description:
+    """Return the description that an entry of the registry holds.
+
+    Raises MalformedMessage for what none of our workers can have written.
+    """
+    try:
+        told: Any = orjson.loads(value)
+    except ValueError as error:
+        raise MalformedMessage(f"not the description of an agent: {error}") from error
+    remote_agent(told)
+    return told
 
 
 def remote_agent(description: Mapping[str, Any]) -> AgentSpec:

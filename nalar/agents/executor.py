@@ -4,6 +4,7 @@ Never raises what the agent raised: that is an outcome too. Knows no queue and n
 """
 
 import asyncio
+import concurrent.futures.thread
 import math
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -18,7 +19,8 @@ from nalar.errors import AgentError, CallError, NalarError, Overloaded, UsageErr
 from nalar.ids import Ref
 from nalar.messages import ErrorInfo, Status
 
-_OWN_CODE = str(Path(__file__).resolve().parent.parent)
+#: Where frames are the runtime's own: Nalar's, and of the pool that runs plain functions.
+_RUNTIME = (str(Path(__file__).resolve().parent.parent), concurrent.futures.thread.__file__)
 #: Characters of an error's message and traceback that are kept in its record.
 _MESSAGE_MAX = 4_000
 _TRACEBACK_MAX = 16_000
@@ -227,12 +229,24 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """Format the traceback from the first frame that is not the runtime's own."""
+    """Format the traceback from the first frame that is not the runtime's own.
+
+    What the runtime itself refuses says all in its message: of that only the user's frames count,
+    and not what it came of in here.
+    """
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_RUNTIME):
         frames = frames.tb_next
+    ours = isinstance(error, NalarError)
+    if ours and frames is None:
+        return ""
     try:
-        return "".join(traceback.format_exception(error.with_traceback(frames)))
+        told = traceback.TracebackException.from_exception(error.with_traceback(frames))
+        if ours:
+            told.stack = traceback.StackSummary.from_list(
+                [frame for frame in told.stack if not frame.filename.startswith(_RUNTIME)]
+            )
+        return "".join(told.format(chain=not ours))
     except Exception:  # noqa: BLE001 -- as above
         return ""
 

@@ -101,8 +101,11 @@ def _split(text: str) -> tuple[str, str, str]:
 
 def _attribute(module: ModuleType, where: str, attribute: str) -> tuple[AgentSpec, str]:
     name, _, method = attribute.partition(".")
+    served = {str(spec.name): spec for spec in agents_of(module)}
+    if name in served and spec_of(getattr(module, name, None)) is None:
+        return served[name], method  # Its variable has another name, as serve_class lets it have.
     if not hasattr(module, name):
-        known = [spec.name for spec in agents_of(module)]
+        known = list(served)
         listed = f" It declares {', '.join(known)}." if known else ""
         raise UsageError(f"{where} has no {name!r}.{suggest(name, known)}{listed}")
     spec = spec_of(getattr(module, name))

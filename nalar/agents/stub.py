@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nalar.agents.spec import MethodSpec
 from nalar.agents.typed import P, R_co, Typed
-from nalar.call_policy import SHORTEST_S, CallPolicy, Retry, check_number
+from nalar.call_policy import LONGEST_S, SHORTEST_S, CallPolicy, Retry, check_number
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_runtime
 from nalar.errors import UsageError, suggest
 from nalar.ids import encode_token
@@ -145,7 +145,7 @@ def _check(name: str, value: object) -> None:
             raise UsageError(f"{name} is text, not {value!r}")
         encode_token(value)
     elif name == "deadline_s":
-        check_number("deadline_s", value, low=SHORTEST_S)
+        check_number("deadline_s", value, low=SHORTEST_S, high=LONGEST_S)
     elif name in _POLICIES:
         CallPolicy(**{name: value})  # type: ignore[arg-type]  -- it says what does not fit
     elif not isinstance(value, int) or isinstance(value, bool) or abs(value) > _PRIORITY_MAX:

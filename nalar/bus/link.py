@@ -18,7 +18,7 @@ from nalar.bus.connection import Connection, Handler
 from nalar.bus.replies import NoResponders, Unanswered, check_server, status_of
 from nalar.bus.waiter import Waiter
 from nalar.errors import NalarError, Unavailable
-from nalar.settings import Settings
+from nalar.settings import Settings, without_secrets
 
 log = logging.getLogger("nalar.link")
 
@@ -64,7 +64,7 @@ class Link:
         self._on_reconnect: list[Callable[[], None]] = []
         self._supervisor: asyncio.Task[None] | None = None
         self._sweeping: asyncio.TimerHandle | None = None
-        self._urls = [url.strip() for url in settings.url.split(",") if url.strip()]
+        self._urls = settings.addresses
         #: Where else the cluster was, by the word of its server that was lost last.
         self._told: list[str] = []
         #: Where the newest connection goes, or went.
@@ -93,7 +93,7 @@ class Link:
             except Unavailable as error:
                 if _is_final(str(error)) or self._loop.time() + pause_s >= until:
                     raise Unavailable(
-                        f"no NATS server at {', '.join(self._urls)}, tried for "
+                        f"no NATS server at {self._shown_urls}, tried for "
                         f"{limit_s - max(0.0, until - self._loop.time()):.1f} s: {error}"
                     ) from error
             await asyncio.sleep(pause_s)
@@ -216,6 +216,10 @@ class Link:
         return self._server
 
     @property
+    def _shown_urls(self) -> str:
+        return without_secrets(", ".join(self._urls))
+
+    @property
     def _clustered(self) -> bool:
         return bool(self._server.get("cluster"))
 
@@ -230,7 +234,7 @@ class Link:
             "kind": "jetstream",
             "server": self._server.get("server_name", ""),
             "version": self._server.get("version", ""),
-            "url": self._connection.url if self._connection else ", ".join(self._urls),
+            "url": self._connection.url if self._connection else self._shown_urls,
             "state": "connected" if self.connected else "closed" if self.closed else "reconnecting",
             "reconnects": self.losses,
             "last_errors": list(self._last_errors),

@@ -20,11 +20,19 @@ async def register(control: KeyValue, agent: AgentSpec, slots: int) -> None:
     """
     key = f"{AGENTS}.{agent.name}"
     entry = await control.get(key)
-    known: dict[str, Any] = orjson.loads(entry.value) if entry is not None and entry.value else {}
-    before: int = known.get("slots", slots)
+    before = _slots_of(entry.value if entry is not None else None) or slots
     if slots and before and before != slots:
         raise UsageError(
             f"the sessions of {agent.name} are spread over {before} slots, and this worker "
             f"would look for them in {slots}: set slots to {before} (NALAR_SET_SLOTS={before})"
         )
     await control.put(key, orjson.dumps(describe_agent(agent) | {"slots": slots}))
+
+
+def _slots_of(value: bytes | None) -> int:
+    """Return over how many slots an agent's sessions are spread; 0 where nothing says so."""
+    try:
+        told: Any = orjson.loads(value or b"{}")
+        return int(told.get("slots", 0))
+    except (ValueError, TypeError, AttributeError):
+        return 0

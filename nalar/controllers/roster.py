@@ -84,10 +84,16 @@ class Roster:
         return leases[slot] != before
 
 
-def _served(value: bytes) -> frozenset[str]:
-    """Return the agents that a worker's entry names; none for what cannot be read."""
+def read_worker(value: bytes) -> dict[str, Any]:
+    """Return what a worker says of itself; nothing for what no worker can have written."""
     try:
         told: Any = orjson.loads(value)
-        return frozenset(map(str, told["agents"]))
+        named = isinstance(told["worker"], str) and isinstance(told["agents"], list)
+        return told if named and all(isinstance(name, str) for name in told["agents"]) else {}
     except (ValueError, TypeError, KeyError):
-        return frozenset()
+        return {}
+
+
+def _served(value: bytes) -> frozenset[str]:
+    """Return the agents that a worker's entry names; none for what cannot be read."""
+    return frozenset(read_worker(value).get("agents", ()))

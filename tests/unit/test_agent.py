@@ -153,6 +153,7 @@ def test_options_are_carried_by_the_stubs_they_configure(runtime: Recorder) -> N
         ({"deadline_s": 0}, "deadline_s is a number"),
         ({"deadline_s": float("nan")}, "deadline_s is a number"),
         ({"deadline_s": "soon"}, "deadline_s is a number"),
+        ({"deadline_s": 1e18}, "deadline_s is a number from 1e-09 to 1e"),
     ],
 )
 def test_wrong_options_fail_at_once(options: dict[str, Any], says: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import pytest
 
 from nalar.combined import as_completed, gather, wait
-from nalar.errors import CallTimeout
+from nalar.errors import CallTimeout, FutureMisuse
 from nalar.futures import Future
 
 
@@ -167,3 +167,13 @@ def test_a_combination_stands_in_the_ledger_where_the_last_of_its_parts_does() -
     one.resolve(1, revision=20)
     futures: list[Future[Any]] = [both, third]
     assert list(as_completed(futures)) == [third, both]
+
+
+def test_what_is_no_future_is_refused_by_name() -> None:
+    some = [resolved(1), resolved(2)]
+    with pytest.raises(FutureMisuse, match=r"write nalar.gather\(\*futures\)"):
+        gather(some)  # type: ignore[arg-type]
+    with pytest.raises(FutureMisuse, match=r"nalar.wait takes futures.*not 7"):
+        wait([*some, 7])  # type: ignore[list-item]
+    with pytest.raises(FutureMisuse, match=r"nalar.as_completed takes futures"):
+        as_completed(["x"])  # type: ignore[list-item]

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 import nalar
-from nalar.agents.describe import Description, describe_agent, remote_agent, remote_method
+from nalar.agents.describe import (
+    Description,
+    describe_agent,
+    read_description,
+    remote_agent,
+    remote_method,
+)
 from nalar.errors import ArgumentError, MalformedMessage, UnknownTarget, UsageError
 from nalar.futures import Future
 
@@ -124,3 +130,15 @@ def test_a_tool_needs_no_method_name() -> None:
 def test_what_is_no_description_is_refused(broken: Description) -> None:
     with pytest.raises(MalformedMessage):
         remote_agent(broken)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"nonsense", b"\xff", b"[]", b"7", b"null", b"{}", b'{"version": 1}',
+     b'{"version": 9, "name": "x"}',
+     b'{"version": 1, "name": "x", "kind": "tool", "hints": {}, "methods": {"run": 7}}'],
+)  # fmt: skip
+def test_an_entry_of_the_registry_that_is_no_description_is_malformed(value: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        read_description(value)
+    assert read_description(json.dumps(described()).encode())["name"] == described()["name"]

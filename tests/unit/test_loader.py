@@ -183,3 +183,15 @@ def test_agents_are_chosen_by_name(tmp_path: Path) -> None:
     assert [agent.name for agent in choose(agents, ["Ten"])] == ["Ten"]
     with pytest.raises(UsageError, match=r"'Tne' here. Did you mean 'Ten'. There are Ten, flow_t"):
         choose(agents, ["Tne"])
+
+
+def test_what_is_served_under_another_name_than_its_variables_is_found_by_either(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "flows_served.py").write_text(
+        "import nalar\n\n"
+        "class OldClass:\n    def act(self) -> int: return 5\n\n"
+        "Served = nalar.serve_class(OldClass, methods=['act'])\n"
+    )
+    by_variable = load("flows_served.py:Served.act", cwd=str(tmp_path))
+    assert load("flows_served.py:OldClass.act", cwd=str(tmp_path)).target is by_variable.target

@@ -12,7 +12,7 @@ AGENT = AgentName("Analyst")
 
 
 def worker(name: str, revision: int, *agents: str, running: int = 0) -> KeyValueEntry:
-    told = {"agents": agents, "running": running}
+    told = {"worker": name, "agents": agents, "running": running}
     return KeyValueEntry(f"worker.{name}", revision, orjson.dumps(told))
 
 
@@ -90,3 +90,10 @@ def test_after_a_listing_nothing_is_left_of_lost_and_late_notices(
     roster.put_right("lease", [it for it in truth.values() if it.value], since=len(entries))
     expected = {slot: (it.revision, it.value.decode()) for slot, it in truth.items() if it.value}
     assert roster.leases(AGENT) == expected
+
+
+def test_an_entry_that_no_worker_wrote_serves_nothing() -> None:
+    roster = Roster()
+    for revision, value in enumerate((b"", b"x", b"[]", b"{}", b'{"worker":1,"agents":"Analyst"}')):
+        roster.take(KeyValueEntry("worker.one", revision + 1, value))
+        assert roster.peers(AGENT) == []

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 import nalar
-from nalar.errors import AgentError, Unavailable, UsageError
+from nalar.errors import AgentError, ArgumentError, Unavailable, UsageError
 from nalar.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +44,16 @@ def lines(count: int) -> Iterator[int]:
 @nalar.tool(name="serve_interrupt")
 async def interrupt() -> None:
     raise KeyboardInterrupt
+
+
+@nalar.tool(name="serve_calls_wrongly")
+def calls_wrongly() -> float:
+    return nap("an hour").result()  # type: ignore[arg-type]
+
+
+@nalar.tool(name="serve_divide")
+def divide(by: int) -> float:
+    return 1 / by
 
 
 @nalar.tool(name="serve_leave")
@@ -165,3 +175,29 @@ async def test_no_server_is_a_clear_message_in_time() -> None:
     with pytest.raises(Unavailable, match=r"no NATS server at nats://127\.0\.0\.1:1, tried for"):
         await nalar.connect(settings=settings)
     assert time.perf_counter() - began < 5
+
+
+def test_a_client_says_what_cannot_be_called_and_that_its_connection_was_closed() -> None:
+    with nalar.local() as client, pytest.raises(UsageError, match=r"ServeNotes.* cannot be called"):
+        client.submit(ServeNotes)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="this connection was closed"):
+        client.agents()
+
+
+def test_a_thread_shows_the_frames_of_the_agents_code_alone() -> None:
+    with nalar.local():
+        with pytest.raises(AgentError) as raised:
+            divide(0).result(10)
+        with pytest.raises(ArgumentError) as refused:
+            calls_wrongly().result(10)
+    assert "1 / by" in raised.value.remote_traceback
+    assert raised.value.remote_traceback.count("File ") == 1
+    told = getattr(refused.value, "remote_traceback", "")
+    assert 'nap("an hour")' in told
+    assert told.count("File ") == 1
+
+
+async def test_a_worker_needs_a_name_that_can_stand_in_a_key() -> None:
+    async with nalar.local() as client:
+        with pytest.raises(UsageError, match=r"a worker's name has letters.*not 'a b'"):
+            await client.host.serve([], "a b")

@@ -3,7 +3,7 @@
 import pytest
 
 from nalar.errors import UsageError
-from nalar.settings import Settings, from_environment
+from nalar.settings import Settings, from_environment, without_secrets
 
 
 def test_the_names_of_the_nats_tool_are_understood() -> None:
@@ -47,3 +47,34 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, text: str) ->
 def test_no_setting_may_be_zero() -> None:
     with pytest.raises(UsageError, match="concurrency"):
         Settings(concurrency=0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "http://db:4222", "nats://", "nats://db:99999", "nats://[::1", "nats://a b:1", "db:port"],
+)
+def test_an_address_that_no_server_can_have_is_refused_with_the_way_to_write_one(url: str) -> None:
+    with pytest.raises(UsageError, match=r"no address of a NATS server: write nats://HOST:PORT"):
+        Settings(url=url)
+
+
+@pytest.mark.parametrize("url", ["db", "db:4222", "tls://db", "nats://u:p@[::1]:4222, wss://b:1"])
+def test_an_address_may_be_written_as_the_nats_tool_has_it(url: str) -> None:
+    assert Settings(url=url).url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://ann:pass@db:1", "nats://***@db:1"),
+        ("nats://p@ss@db:1,tls://token@b", "nats://***@db:1,tls://***@b"),
+        ("ann:pass@db", "***@db"),
+        ("nats://db:1", "nats://db:1"),
+    ],
+)
+def test_no_password_is_shown(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+    with pytest.raises(UsageError) as refused:
+        Settings(url=url.replace("://", "://x:pass@") + ":port")
+    assert "pass" not in str(refused.value)
+    assert "secret" not in repr(Settings(password="secret", token="secret"))
