@@ -16,7 +16,10 @@ from nalar.agents.stub import Stub
 from nalar.backend import Store
 from nalar.bus.port import Watch
 from nalar.cancellations import Cancellation, Cancellations
+from nalar.cluster.journal import Decision, Journal
+from nalar.cluster.leadership import LEADER
 from nalar.cluster.nodes import NodeEntry
+from nalar.cluster.policy_store import PolicyStore
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
 from nalar.controllers.registering import AGENTS
 from nalar.controllers.roster import WORKERS, read_worker
@@ -267,6 +270,20 @@ class Client:
     def scaling(self) -> Scaling:
         """How many workers there are to be, and the nodes that run them."""
         return Scaling(self.host.backend.control, self.steering)
+
+    @property
+    def policies(self) -> PolicyStore:
+        """The policies that controllers run: versions, apply, rollback."""
+        return PolicyStore(self.host.backend.control, self.host.clock)
+
+    async def decisions(self, count: int) -> list[Decision]:
+        """Return what controllers have decided last, the newest last; kept for an hour."""
+        return await Journal(self.host.backend.control).last(count)
+
+    async def leader(self) -> dict[str, Any] | None:
+        """Return what the controller that leads says of itself; None when there is none."""
+        entry = await self.host.backend.control.get(LEADER)
+        return None if entry is None or not entry.value else orjson.loads(entry.value)
 
     async def stores(self, agents: Sequence[str] = ()) -> list[Store]:
         """Return how the ledger, the buckets and the queues of `agents` are."""

@@ -16,6 +16,7 @@ from nalar.agreement import agreed
 from nalar.backend import Backend
 from nalar.client import Client, SyncClient
 from nalar.clock import Clock, SystemClock
+from nalar.cluster.controller import PERIOD_S, Controller
 from nalar.context import (
     DEFAULT_OPTIONS,
     CallOptions,
@@ -202,6 +203,25 @@ async def run_worker(
     if faults is not None:
         agents = faulty_agents(agents, faults)
     return await serve_until_stopped(backend, agents, chosen, name=name, ready=ready)
+
+
+async def run_controller(
+    settings: Settings,
+    policies: Sequence[str] = (),
+    *,
+    name: str = "",
+    period_s: float = PERIOD_S,
+    ready: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Steer workers by `policies`, else by those that were applied, until cancelled.
+
+    Raises UsageError for policies that cannot be meant, Unavailable, saying what was tried, when
+    no server answers.
+    """
+    async with connect(settings=settings) as client:
+        host = client.host
+        controller = Controller(host.backend, host.clock, name=name, period_s=period_s)
+        await controller.run(policies, ready=lambda: ready(controller.name))
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ import typer
 from nalar_cli import (
     calling,
     cancelling,
+    controlling,
     dead,
     listing,
     local,
@@ -46,8 +47,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (
-    local, serving, calling, signalling, cancelling, listing, dead, steering, nodes, simulating,
-    tools,
+    local, serving, calling, signalling, cancelling, listing, dead, steering, controlling,
+    nodes, simulating, tools,
 ):  # fmt: skip
     part.register(app)
 

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,15 +85,19 @@ class Controller:
         self._swept: tuple[int, int] = (0, 0)
         self.figures = Figures()
 
-    async def run(self, policies: Sequence[str] = ()) -> None:
+    async def run(
+        self, policies: Sequence[str] = (), *, ready: Callable[[], None] = lambda: None
+    ) -> None:
         """Control until cancelled; `policies` are applied first, else those that stand run.
 
+        `ready` is called once it sees the cluster, whether it leads or not.
         Raises UsageError for policies that cannot be meant, Unavailable without a server.
         """
         if policies:
             await self.policies.apply(policies)
         await self.sources.begin()
         await self.policies.begin()
+        ready()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.sources.run())

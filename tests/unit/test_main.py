@@ -51,7 +51,8 @@ def nalar(
     [
         "run", "dev", "worker", "server", "call", "submit", "result", "doctor", "stubs",
         "housekeep", "agents ls", "workers ls", "sessions ls", "sessions get", "dlq ls", "dlq show",
-        "dlq redrive", "dlq purge", "simulate",
+        "dlq redrive", "dlq purge", "simulate", "controller", "policy ls", "policy show",
+        "policy versions", "policy apply", "policy diff", "policy rollback", "policy log",
     ],
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(nalar: Run, command: str) -> None:
@@ -94,6 +95,8 @@ def test_the_version_is_told_however_it_is_asked_for(nalar: Run, word: str) -> N
         (["stubs", "cli_flows.py", "--lang", "cobol"], "'cobol' is not one of"),
         (["call", "x", "--priority", "high"], "should be a valid integer"),
         (["simulate", "-w", "finacial"], "Did you mean 'financial'?"),
+        (["policy", "apply", "srft"], "Did you mean 'srtf'?"),
+        (["policy", "apply"], "name the policies to run, or say --none"),
         (["simulate", "--compare", "pined"], "Did you mean 'pinned'?"),
         (["nosuch"], "No such command 'nosuch'"),
     ],
