@@ -218,8 +218,8 @@ class Meter:
         if full:
             for agent in self._agents.values():
                 agent.changed = True
-            self._changed_sessions = dict.fromkeys(self._sessions)
-            self._changed_requests = dict.fromkeys(self._requests)
+            self._changed_sessions |= dict.fromkeys(self._sessions)
+            self._changed_requests |= dict.fromkeys(self._requests)
         self._number += 1
         report = Report(
             self._worker, self._number, now_s, full, self._concurrency, self._running, applied,

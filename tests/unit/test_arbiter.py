@@ -198,7 +198,7 @@ def test_the_priority_of_a_request_goes_with_it() -> None:
     arbiter, view = Arbiter(), cluster(worker("w", requests={"r": RequestLoad(queued=1)}))
     judge(arbiter, view, p=[SetPriority("request", "r", 3)])
     view.settle()
-    view.take(worker("w", number=2))
+    view.take(worker("w", number=9))
     [granted] = judge(arbiter, view, p=[]).granted
     assert (granted.withdrawn, granted.reason) == (True, "the request has ended")
     assert not view.standing

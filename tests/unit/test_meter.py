@@ -137,6 +137,16 @@ def test_what_is_gone_is_said_once() -> None:
     assert not it.changed
 
 
+def test_what_is_gone_is_said_also_where_all_is_said() -> None:
+    it = Metered()
+    it.arrive("a", session="s")
+    it.report()
+    it.end("a")
+    report = it.report(full=True)
+    assert report.sessions == {DESK: {SessionId("s"): None}}
+    assert report.requests == {RootId("a"): None}
+
+
 def test_a_request_without_calls_here_is_remembered_for_a_while() -> None:
     it = Metered(kept_s=10.0)
     it.arrive("child", root="r")
@@ -242,8 +252,18 @@ class Told(Metered):
     def tells(self, _: str) -> None:
         self.view.take(self.report())
 
+    def tells_all(self, _: str) -> None:
+        self.view.take(self.report(full=True))
 
-_STEPS = [Told.arrives, Told.leaves, Told.returns, Told.ends, Told.settles, Told.tells]
+    def is_lost(self, _: str) -> None:
+        if not self.view.take(self.report() and self.report()):
+            self.tells_all("")
+
+
+_STEPS = [
+    Told.arrives, Told.leaves, Told.returns, Told.ends, Told.settles, Told.tells, Told.tells_all,
+    Told.is_lost,
+]  # fmt: skip
 
 
 @settings(max_examples=150, deadline=None)
