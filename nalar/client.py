@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import orjson
+
 from nalar.agents.describe import read_description, remote_method
 from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
