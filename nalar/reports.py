@@ -1,7 +1,7 @@
 """What workers tell controllers: metric reports. Pure.
 
 A report says what has changed since the worker's last one, so that its cost grows with what
-happens and not with what is there; a *full* one, sent first and every few seconds, stands by
+happens and not with what is there; a *full* one, sent first and to whoever asks, stands by
 itself. Counts are as they are now; `finished`, `failed`, `busy_s` and `tokens` have grown since
 the worker started, so that a lost report loses nothing.
 """
@@ -18,8 +18,8 @@ from nalar.ids import AgentName, RootId, SessionId, WorkerId, is_wire_token
 
 #: Reports of one worker in a second, at the most.
 PER_SECOND_MAX: Final = 10
-#: A full report comes at least this often, in seconds.
-FULL_EVERY_S: Final = 5.0
+#: A report comes at least this often, in seconds, be it of nothing: else a lost one would not show.
+BEAT_S: Final = 5.0
 
 
 @dataclass(slots=True)

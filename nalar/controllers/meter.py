@@ -135,11 +135,6 @@ class Meter:
             or any(agent.changed for agent in self._agents.values())
         )
 
-    @property
-    def entries(self) -> int:
-        """Sessions and requests that a full report names."""
-        return len(self._sessions) + len(self._requests)
-
     def say_less(self) -> None:
         """A report was too large to be told: name fewer sessions and requests in one."""
         self._entries_max = max(1, self._entries_max // 2)

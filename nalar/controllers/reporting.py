@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import sys
 import time
@@ -16,14 +17,11 @@ from nalar.controllers.local_state import LocalState
 from nalar.controllers.meter import Meter, Spent
 from nalar.errors import ValueTooLarge
 from nalar.ids import AgentName, WorkerId
-from nalar.reports import FULL_EVERY_S, PER_SECOND_MAX
+from nalar.reports import BEAT_S, PER_SECOND_MAX
 from nalar.settings import Settings
 
 log = logging.getLogger("nalar.worker")
 
-#: Full reports of many sessions and requests come more rarely, so that idle ones cost little.
-_FULL_ENTRY_S: Final = 0.005
-_FULL_MAX_S: Final = 60.0
 #: Between two full reports, however often somebody asks for them, in seconds.
 _FULL_REST_S: Final = 0.5
 #: Memory and processor are looked at so often, in seconds.
@@ -55,8 +53,8 @@ class Reporting:
         self._woken = asyncio.Event()
         #: False while it waits for something to happen.
         self.awake = True
-        #: When the last full report was told, and the next one is due.
-        self._last_full_s = self._full_at_s = 0.0
+        #: When the last full report was told, and the next one is due; and any, even of nothing.
+        self._last_full_s = self._full_at_s = self._beat_at_s = 0.0
         self._told: tuple[object, int] = ({}, 0)
         backend.on_reconnect(self._asked)
 
@@ -111,13 +109,13 @@ class Reporting:
         now_s, meter = self._clock.now_s(), self._meter
         standing = (self._slots(), self._applied())
         full = now_s >= self._full_at_s
-        if not (full or self.state.has_moved or meter.changed or standing != self._told):
+        due = full or now_s >= self._beat_at_s
+        if not (due or self.state.has_moved or meter.changed or standing != self._told):
             return False
         meter.count(self.state.moved(), now_s)
         if full:
-            rest_s = max(FULL_EVERY_S, min(_FULL_MAX_S, meter.entries * _FULL_ENTRY_S))
-            self._last_full_s, self._full_at_s = now_s, now_s + rest_s
-        self._told = standing
+            self._last_full_s, self._full_at_s = now_s, math.inf
+        self._told, self._beat_at_s = standing, now_s + BEAT_S
         memory_bytes, cpu = self._usage.now()
         report = meter.report(
             now_s, full=full, slots=standing[0], applied=standing[1],

@@ -7,6 +7,7 @@ import pytest
 
 import nalar
 from nalar.cluster.view import ClusterView
+from nalar.controllers import reporting
 from nalar.directives import Pause
 from nalar.errors import UsageError
 from nalar.host import Host
@@ -119,8 +120,20 @@ async def test_a_worker_that_rests_is_quiet_and_a_busy_one_speaks_ten_times_a_se
     assert 2 <= spoke <= PER_SECOND_MAX + 3
     said, at_s = len(listener.reports), loop.time()
     await asyncio.sleep(1.0)
-    full = sum(report.full for report in listener.reports[said:])
-    assert len(listener.reports) - said - full == 0, f"{loop.time() - at_s:.1f} s of silence"
+    spoke = [report for report in listener.reports[said:] if report.agents or report.full]
+    assert not spoke, f"{loop.time() - at_s:.1f} s of silence"
+
+
+async def test_a_worker_that_rests_shows_that_nothing_was_lost(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "BEAT_S", 0.2)
+    await cluster.worker("metered_tool")
+    client = await cluster.client()
+    listener = Listener(client.host)
+    await until(lambda: len(listener.reports) > 3)
+    assert [report.full for report in listener.reports[-2:]] == [False, False]
+    assert not listener.reports[-1].agents
 
 
 async def test_a_directive_is_acknowledged_by_the_next_report(cluster: Cluster) -> None:
