@@ -151,14 +151,13 @@ class RunningWaits:
         recorded = self._family.lineage.recorded.get(name)
         self._family.claim(target, name)
         self._family.expect(wait.future)
-        work = self._finish(wait) if recorded is None else self._settle(wait, recorded)
         self._tasks[wait.future] = self._loop.create_task(
-            self._guarded(wait, work), context=aside()
+            self._guarded(wait, recorded), context=aside()
         )
 
-    async def _guarded(self, wait: _Wait, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, wait: _Wait, recorded: LedgerEntry | None) -> None:
         try:
-            await work
+            await (self._finish(wait) if recorded is None else self._settle(wait, recorded))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

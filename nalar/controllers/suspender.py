@@ -132,7 +132,7 @@ class Suspender:
         if idle is None:
             return None
         first_s = min((timer.until_s for timer in idle), default=math.inf)
-        calls = [it.ref for it in awaited if it.ref is not None and not isinstance(it, Durable)]
+        calls = {it.ref for it in awaited if it.ref is not None and not isinstance(it, Durable)}
         invocation = held.invocation
         return Suspended(
             ref=invocation.ref,
@@ -140,7 +140,7 @@ class Suspender:
             lease=held.delivery.lease,
             since=self._clock.now_s(),
             until=min(first_s, invocation.deadline),
-            calls=tuple(calls),
+            calls=tuple(sorted(calls, key=str)),
             signals={token: living.waits.seen(token) for token in idle.values() if token},
             sleeps=first_s < invocation.deadline,
         )

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import nalar
 from nalar.bus.codec import decode_record
 from nalar.client import Client
+from nalar.controllers import suspender
+from nalar.controllers.suspender import Suspender
 from nalar.host import Host
 from nalar.settings import Settings
 from nalar.suspended import SUSPENDED, Suspended
@@ -169,6 +172,34 @@ async def test_a_suspended_call_ends_at_its_deadline(cluster: Cluster) -> None:
     with pytest.raises(nalar.Expired):
         async with asyncio.timeout(6):
             await future
+
+
+async def test_a_signal_is_not_lost_that_comes_while_its_call_is_being_suspended(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once before all that it waits for is read again, and once just after."""
+    await cluster.worker(*ALL)
+    await cluster.client()
+    for place in ("_write", "has_come"):
+        future = asker()
+        sent = asyncio.Event()
+        owner: Any = Suspender if place == "_write" else suspender
+        original = getattr(owner, place)
+
+        async def meanwhile(
+            *given: Any, original: Any = original, future: Any = future, sent: Any = sent
+        ) -> Any:
+            done = await original(*given)
+            if not sent.is_set():
+                sent.set()
+                await future.signal("answer", "just now")
+            return done
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, place, meanwhile)
+            async with asyncio.timeout(4):
+                assert await future == ["before", "just now"]
+        assert sent.is_set()
 
 
 async def test_workers_that_die_meanwhile_take_nothing_with_them(cluster: Cluster) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import nalar
-from nalar.errors import NalarError
-from tests.simulation.workloads import SimDesk, SimLog, brave, fan, story, tree
+from nalar.errors import NalarError, Unavailable
+from tests.simulation.workloads import SimDesk, SimLog, brave, fan, patient, story, tree
 
 #: What a call ended in: its value, or the name of its error.
 Outcome: TypeAlias = object
@@ -33,7 +33,7 @@ class Scripts:
         """Return `count` scripts and when each begins."""
         kinds = (
             self._ordered, self._shared, self._fan, self._tree, self._desk, self._brave,
-            self._keyed, self._raced,
+            self._keyed, self._raced, self._patient,
         )  # fmt: skip
         return [
             (
@@ -144,6 +144,20 @@ class Scripts:
 
         return script
 
+    def _patient(self, name: str, chance: random.Random) -> Script:
+        """Send word to a workflow that sleeps and waits for it."""
+        pauses_s = [chance.choice((0.01, 1.5, 3.0)) for _ in range(chance.randint(1, 3))]
+        words_s = [chance.choice((0.0, 1.0, 4.0)) for _ in pauses_s]
+
+        async def script() -> None:
+            called = patient.options(session=f"patient-{name}")(name, pauses_s)
+            for number, after_s in enumerate(words_s):
+                await asyncio.sleep(after_s)
+                await sent(called, number)
+            await self._note(name, called, list(range(len(pauses_s))))
+
+        return script
+
     def _raced(self, name: str, chance: random.Random) -> Script:
         """Cancel calls, or give them little time: an error means that nothing happened."""
         session = f"raced-{chance.randrange(2)}"
@@ -163,6 +177,15 @@ class Scripts:
                 self.raced[session, f"{name}#{i}"] = await ended(call)
 
         return script
+
+
+async def sent(call: nalar.Future[Any], word: int) -> None:
+    """Send a call word; one whose server does not answer has not been sent."""
+    while True:
+        try:
+            return await call.signal("word", word)
+        except Unavailable:
+            await asyncio.sleep(0.5)
 
 
 async def cancel_later(call: nalar.Future[Any], after_s: float) -> None:

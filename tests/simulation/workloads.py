@@ -13,7 +13,7 @@ from nalar.errors import CallError
 #: Agents that keep no state, by the names they are served under.
 STATELESS = (
     "sim_add", "sim_later", "sim_total", "sim_name", "sim_fail",
-    "sim_fan", "sim_story", "sim_tree", "sim_brave", "sim_relay",
+    "sim_fan", "sim_story", "sim_tree", "sim_brave", "sim_relay", "sim_patient",
 )  # fmt: skip
 STATEFUL = ("SimLog", "SimDesk")
 
@@ -123,6 +123,17 @@ async def relay(caller: str) -> list[str]:
         handed.append(value)
     await later("", 3.0)
     return handed
+
+
+@nalar.workflow(name="sim_patient")
+async def patient(caller: str, pauses_s: list[float]) -> list[int]:
+    """Sleep, wait for word, write down that it came, and again: long enough to be suspended."""
+    heard: list[int] = []
+    for number, pause_s in enumerate(pauses_s):
+        await nalar.sleep(pause_s)
+        heard.append(await nalar.wait_for("word", int))
+        await SimLog.append(caller, f"{caller}#{number}", pause_s / 2)
+    return heard
 
 
 @nalar.workflow(name="sim_brave")

@@ -42,7 +42,7 @@ _ROUNDS = 50
 #: may kill as many workers as it likes: no call is to blame for it.
 SETTINGS = Settings(
     lease_s=2.0, reread_s=1.0, reply_timeout_s=1.5, concurrency=3, slots=4, snapshot_every=3,
-    sessions_cached=4, crashes_max=1000,
+    sessions_cached=4, crashes_max=1000, suspend_after_s=0.5, suspend_on_calls_after_s=1.0,
 )  # fmt: skip
 
 
