@@ -45,7 +45,7 @@ class Fabric:
             fabric.serving[agent.name] = []
             fabric.backlog[agent.name] = 0
             if agent.stateful:
-                slots = max(_SLOTS_MIN, SLOTS_PER_WORKER * agent.workers)
+                slots = max(_SLOTS_MIN, SLOTS_PER_WORKER * fabric.agents[agent.host].workers)
                 fabric.slots[agent.name] = slots
                 fabric.owners[agent.name] = {}
                 for slot in range(slots):

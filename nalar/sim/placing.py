@@ -43,7 +43,7 @@ class Pinned:
 
     def place(self, invocation: Invocation, fabric: Fabric) -> SimWorker | None:
         assert invocation.agent is not None
-        key = (invocation.agent.name, invocation.session)
+        key = (invocation.agent.host, invocation.session)
         worker = self._pins.get(key)
         if worker is None:
             workers = _serving(invocation, fabric)
@@ -64,7 +64,7 @@ class Assigned:
         assert agent is not None
         if not agent.stateful:
             return least_busy(invocation, fabric)
-        key = (agent.name, invocation.session)
+        key = (agent.host, invocation.session)
         worker = self._pins.get(key)
         if worker is None:
             worker = self._pins[key] = least_busy(invocation, fabric)

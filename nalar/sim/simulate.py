@@ -1,7 +1,7 @@
 """One simulation from beginning to end: a workload under a strategy gives figures."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -13,7 +13,7 @@ from nalar.sim.invocation import Invocation
 from nalar.sim.metrics import Figures
 from nalar.sim.placing import Placement
 from nalar.sim.supervising import Supervising
-from nalar.sim.workload import Workload
+from nalar.sim.workload import AgentModel, Workload
 from nalar.sim.world import Costs, World
 
 #: Events between two reports of progress.
@@ -28,10 +28,12 @@ class Strategy:
     about: str
     #: Makes what places calls; chance comes from the seed.
     placement: Callable[[Random], Placement]
-    #: Makes the policies, in the order in which they are asked.
-    policies: Callable[[], list[Policy]] = field(default=list)
+    #: Makes the policies for these agents, in the order in which they are asked.
+    policies: Callable[[Sequence[AgentModel]], list[Policy]] = field(default=lambda _: [])
     #: The priority of a call that arrives; None: what it carries.
     rank: Callable[[Invocation], int] | None = None
+    #: Whether calls have the priorities that programs give them.
+    priorities: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,11 @@ def simulate(  # noqa: PLR0913 -- each by its name
         strategy.placement(Random(f"placement {seed}")),
         costs or Costs(),
         futures_max=futures_max,
+        flat=not strategy.priorities,
     )
     if strategy.rank is not None:
         world.rank = strategy.rank
-    policies = strategy.policies()
+    policies = strategy.policies(workload.agents())
     world.metered = bool(policies)
     supervising = Supervising(world)
     supervising.begin()

@@ -1,14 +1,42 @@
 """The strategies by name: ours, parts of it taken away, and the peers' ways as baselines."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from nalar.cluster.policies.moving import HeadOfLine
+from nalar.cluster.policies.ordering import Srtf
+from nalar.cluster.policies.scaling import Reassign
+from nalar.cluster.policies.shipped import SHIPPED
+from nalar.cluster.policy import Policy
 from nalar.errors import UsageError, suggest
 from nalar.sim.invocation import Invocation
-from nalar.sim.placing import Assigned, AtRandom, Lanes, Pinned
+from nalar.sim.placing import Assigned, AtRandom, Lanes, Pinned, Placement
 from nalar.sim.simulate import Strategy
+from nalar.sim.workload import AgentModel
+
+_Policies = Callable[[Sequence[AgentModel]], list[Policy]]
+
+
+def relief(agents: Sequence[AgentModel]) -> list[Policy]:
+    """Sessions that wait move to who is free."""
+    del agents
+    return [HeadOfLine()]
+
+
+def reassignment(agents: Sequence[AgentModel]) -> list[Policy]:
+    """Agents that can take each other's place lend each other their workers."""
+    groups: dict[str, list[str]] = {}
+    for agent in agents:
+        if agent.group and not agent.beside:
+            groups.setdefault(agent.group, []).append(agent.name)
+    return [Reassign(",".join(names)) for names in groups.values() if len(names) > 1]
+
+
+def priority(agents: Sequence[AgentModel]) -> list[Policy]:
+    """Requests that have come further go first."""
+    del agents
+    return [Srtf()]
 
 
 def least_attained(invocation: Invocation) -> int:
@@ -20,43 +48,81 @@ def least_attained(invocation: Invocation) -> int:
     return 0 if request is None else -int(math.log2(1.0 + request.attained_s))
 
 
+def _ours(name: str, about: str, *parts: _Policies, priorities: bool = True) -> Strategy:
+    def policies(agents: Sequence[AgentModel]) -> list[Policy]:
+        return [policy for part in parts for policy in part(agents)]
+
+    return Strategy(name, about, lambda _: Lanes(), policies, priorities=priorities)
+
+
+def _pinned(_: object) -> Placement:
+    return Pinned()
+
+
+def _assigned(_: object) -> Placement:
+    return Assigned()
+
+
 #: What is compared, by name.
 STRATEGIES: Final[dict[str, Strategy]] = {
     strategy.name: strategy
     for strategy in (
-        Strategy("lanes", "late binding and hashed sessions, no policy", lambda _: Lanes()),
-        Strategy(
-            "relief",
-            "as lanes, and sessions that wait move to who is free",
-            lambda _: Lanes(),
-            lambda: [HeadOfLine()],
+        _ours(
+            "nalar",
+            "late binding, migration, reassignment and priority",
+            relief, reassignment, priority,
         ),
-        Strategy("fifo_random", "first in, first out, any worker (Ventis)", AtRandom),
-        Strategy("pinned", "a session stays where it began (CrewAI, AutoGen)", lambda _: Pinned()),
+        Strategy(
+            "fifo_random", "first in, first out, any worker (Ventis)", AtRandom, priorities=False
+        ),
+        Strategy(
+            "pinned", "a session stays where it began (CrewAI, AutoGen)", _pinned, priorities=False
+        ),
         Strategy(
             "event_driven",
             "the least busy worker when the call is made, for good (Ray)",
-            lambda _: Assigned(),
+            _assigned,
+            priorities=False,
         ),
         Strategy(
             "las",
             "as event_driven, and the request that had least service first (Autellix)",
-            lambda _: Assigned(),
+            _assigned,
             rank=least_attained,
         ),
+    )
+}  # fmt: skip
+#: What each part of ours is worth.
+ABLATIONS: Final[dict[str, Strategy]] = {
+    strategy.name: strategy
+    for strategy in (
+        _ours("no_migration", "nalar without migration", reassignment, priority),
+        _ours("no_reassignment", "nalar without reassignment", relief, priority),
+        _ours("no_priority", "nalar without priorities", relief, reassignment, priorities=False),
+        _ours("lanes", "late binding and hashed sessions, no policy"),
+        _ours("relief", "as lanes, and sessions that wait move to who is free", relief),
     )
 }
 
 
 def chosen(names: Sequence[str]) -> list[Strategy]:
-    """Return the strategies with these names, once each; all when there are none.
+    """Return the strategies with these names, once each; nalar and its peers when there are none.
 
-    Raises UsageError, with a suggestion, for a name that is none.
+    The name of a shipped policy, or several with `+` between, means that over bare lanes. Raises
+    UsageError, with a suggestion, for a name that is none.
     """
-    for name in names:
-        if name not in STRATEGIES:
-            known = list(STRATEGIES)
+    return [_named(name) for name in dict.fromkeys(names or STRATEGIES)]
+
+
+def _named(name: str) -> Strategy:
+    known = {**STRATEGIES, **ABLATIONS}
+    if name in known:
+        return known[name]
+    parts = name.split("+")
+    for part in parts:
+        if part not in SHIPPED:
+            names = [*known, *SHIPPED]
             raise UsageError(
-                f"no policy is named {name!r}.{suggest(name, known)} There are: {', '.join(known)}"
+                f"no policy is named {part!r}.{suggest(part, names)} There are: {', '.join(names)}"
             )
-    return [STRATEGIES[name] for name in dict.fromkeys(names or STRATEGIES)]
+    return _ours(name, "lanes with these policies", lambda _: [SHIPPED[part]() for part in parts])

@@ -16,8 +16,9 @@ class Supervising:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._numbers = {agent: count(1) for agent in world.fabric.agents}
-        self._wanted = {agent.name: agent.workers for agent in world.fabric.agents.values()}
+        hosts = [agent for agent in world.fabric.agents.values() if not agent.beside]
+        self._numbers = {agent.name: count(1) for agent in hosts}
+        self._wanted = {agent.name: agent.workers for agent in hosts}
         self._starting = dict.fromkeys(self._wanted, 0)
         self._draining = dict.fromkeys(self._wanted, 0)
         #: How many of the workers that have left were taken into account.
@@ -29,27 +30,26 @@ class Supervising:
 
     def begin(self) -> None:
         """Start what there is at the start, at once."""
-        agents = self._world.fabric.agents.values()
-        for agent in agents:
-            for _ in range(agent.workers):
-                self._join(agent)
-        for agent in agents:
-            if agent.stateful:
-                share_slots(self._world, agent.name)
+        for name, workers in self._wanted.items():
+            for _ in range(workers):
+                self._join(self._world.fabric.agents[name])
+        for name in self._world.fabric.slots:
+            share_slots(self._world, name)
 
     def provision(self, agent: str, workers: int) -> None:
         """Keep so many workers of an agent alive, as far as there are nodes."""
-        self._wanted[agent] = workers
-        self.reconcile()
+        known = self._world.fabric.agents.get(agent)
+        if known is not None:
+            self._wanted[known.host] = workers
+            self.reconcile()
 
     def reconcile(self) -> None:
         """Look at what has left; drain what is too many, and start what is missing."""
         fabric = self._world.fabric
         for worker in fabric.left[self._seen :]:
-            for name in worker.agents:
-                self._draining[name] -= 1
-                group = _group(fabric.agents[name])
-                self._free[group] = self._free.get(group, 0) + 1
+            agent = next(iter(worker.agents.values()))
+            self._draining[agent.host] -= 1
+            self._free[_group(agent)] = self._free.get(_group(agent), 0) + 1
         self._seen = len(fabric.left)
         for name, wanted in sorted(self._wanted.items()):
             agent, serving = fabric.agents[name], fabric.serving[name]
@@ -67,14 +67,18 @@ class Supervising:
         self._starting[agent.name] -= 1
         self.changes += 1
         worker = self._join(agent)
-        if agent.stateful:
-            share_slots(self._world, agent.name)
+        for name in worker.agents:
+            if name in self._world.fabric.slots:
+                share_slots(self._world, name)
         wake(self._world, worker)
 
     def _join(self, agent: AgentModel) -> SimWorker:
         name = f"{agent.name}-{next(self._numbers[agent.name])}"
+        agents = self._world.fabric.agents.values()
         worker = SimWorker(
-            name, [agent], window=self._world.costs.window, metered=self._world.metered
+            name,
+            [it for it in agents if it.host == agent.name],
+            metered=self._world.metered,
         )
         worker.since_s = self._world.timeline.now_s
         self._world.fabric.join(worker)
@@ -84,4 +88,4 @@ class Supervising:
 
 
 def _group(agent: AgentModel) -> str:
-    return agent.group or agent.name
+    return agent.group or agent.host

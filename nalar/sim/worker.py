@@ -17,14 +17,13 @@ from nalar.sim.workload import AgentModel
 class SimWorker:
     """What one worker holds. Time and messages are its owner's business."""
 
-    def __init__(
-        self, name: str, agents: Iterable[AgentModel], *, window: float, metered: bool = False
-    ) -> None:
+    def __init__(self, name: str, agents: Iterable[AgentModel], *, metered: bool = False) -> None:
         self.name = name
         self.agents = {agent.name: agent for agent in agents}
         self.concurrency = max(agent.concurrency for agent in self.agents.values())
         self.state = LocalState(self.concurrency, metered=metered)
-        self.credits = Credits(self.concurrency + int(self.concurrency * window))
+        prefetch = min(agent.prefetch for agent in self.agents.values())
+        self.credits = Credits(self.concurrency + int(self.concurrency * prefetch))
         #: None where nobody looks at reports. Here it is known when a request has ended.
         self.meter = (
             Meter(WorkerId(name), self.concurrency, requests_kept_s=inf, requests_kept_max=inf)

@@ -79,6 +79,15 @@ class AgentModel:
     start_s: float = 5.0
     #: Workers of agents in one group can take each other's place.
     group: str = ""
+    #: Served by the workers of this agent, on their slots and engines, and not by any of its own.
+    beside: str = ""
+    #: Calls that a worker prefetches, as a multiple of its concurrency: none where calls are long.
+    prefetch: float = 1.0
+
+    @property
+    def host(self) -> str:
+        """The agent whose workers serve this one."""
+        return self.beside or self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,6 @@ class Costs:
     #: Moving a session's state to another worker: to begin with, and per byte.
     transfer_s: float = 0.002
     transfer_bytes_per_s: float = 1e9
-    #: Calls that a worker prefetches, as a multiple of its concurrency.
-    window: float = 1.0
 
 
 #: Later than any simulation ends, in seconds.
@@ -68,6 +66,8 @@ class World:
     placement: Placement
     costs: Costs = field(default_factory=Costs)
     metrics: Metrics = field(default_factory=Metrics)
+    #: Whether no call has priority over another, whatever programs say.
+    flat: bool = False
     #: The priority that a call has when it arrives; by default what it carries.
     rank: Callable[[Invocation], int] = lambda invocation: invocation.priority
     futures_max: int = 0
@@ -236,6 +236,8 @@ class World:
         priority = caller.priority if call.priority is None else call.priority
         if request is not None and caller.request is None:
             priority = request.priority
+        if self.flat:
+            priority = 0
         child = Invocation(
             str(next(self._numbers)), call.program, caller, None, request, session, priority,
             caller.depth, self.timeline.now_s,

@@ -9,9 +9,9 @@ from nalar.errors import UsageError
 from nalar.ids import SessionId
 from nalar.sim.metrics import Figures
 from nalar.sim.simulate import simulate
-from nalar.sim.strategies import STRATEGIES
+from nalar.sim.strategies import ABLATIONS, STRATEGIES, chosen
 from nalar.sim.workload import AgentModel, Arrival, Call, Calls, Pause, Program, Size, Turn, Work
-from nalar.sim.workloads import workload_of
+from nalar.sim.workloads import WORKLOADS, workload_of
 from nalar.sim.world import Costs
 
 FREE = Costs(message_s=0.0, transfer_s=0.0)
@@ -49,7 +49,7 @@ def test_calls_wait_for_a_slot_and_a_waiting_caller_holds_none() -> None:
     agents = [AgentModel("Worker", workers=1, concurrency=1)]
     inner = [Call("Worker", works(1.0)) for _ in range(3)]
     workload = Simple(agents, [Arrival(0.0, asks(Call("Worker", calls_at_once(*inner))))])
-    figures = simulate(workload, STRATEGIES["lanes"], costs=FREE)
+    figures = simulate(workload, chosen(["lanes"])[0], costs=FREE)
     assert (figures.futures, figures.requests) == (4, 1)
     assert figures.p50_s == pytest.approx(3.0), "one after the other, in the slot of their caller"
 
@@ -59,7 +59,7 @@ def test_one_call_of_a_session_runs_at_a_time_whatever_is_free() -> None:
     inner = [Call("Holder", works(1.0), "one") for _ in range(3)]
     branch = Call(None, calls_at_once(*inner))
     figures = simulate(
-        Simple(agents, [Arrival(0.0, asks(branch))]), STRATEGIES["lanes"], costs=FREE
+        Simple(agents, [Arrival(0.0, asks(branch))]), chosen(["lanes"])[0], costs=FREE
     )
     assert figures.p50_s == pytest.approx(3.0)
 
@@ -71,7 +71,7 @@ def test_what_users_think_between_turns_is_not_latency() -> None:
         yield Turn(Call("Worker", works(1.0)))
 
     figures = simulate(
-        Simple([AgentModel("Worker", 1)], [Arrival(0.0, user())]), STRATEGIES["lanes"], costs=FREE
+        Simple([AgentModel("Worker", 1)], [Arrival(0.0, user())]), chosen(["lanes"])[0], costs=FREE
     )
     assert (figures.requests, figures.p99_s) == (2, pytest.approx(1.0))
 
@@ -79,17 +79,36 @@ def test_what_users_think_between_turns_is_not_latency() -> None:
 def test_an_agent_that_is_none_is_named_with_a_suggestion() -> None:
     workload = Simple([AgentModel("Worker", 1)], [Arrival(0.0, asks(Call("Woker", works(1.0))))])
     with pytest.raises(UsageError, match="Did you mean 'Worker'"):
-        simulate(workload, STRATEGIES["lanes"])
+        simulate(workload, chosen(["lanes"])[0])
 
 
-@pytest.mark.parametrize("name", list(STRATEGIES))
+@pytest.mark.parametrize("name", [*STRATEGIES, *ABLATIONS])
 def test_a_run_is_repeated_exactly_by_its_seed(name: str) -> None:
     def run(seed: int) -> object:
         workload = workload_of("financial", Size(rate=2.0, workers=16, seed=seed))
-        return simulate(workload, STRATEGIES[name], seed=seed, futures_max=1_500)
+        return simulate(workload, chosen([name])[0], seed=seed, futures_max=700)
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+@pytest.mark.parametrize("name", list(WORKLOADS))
+def test_a_workload_ends_with_all_its_requests_answered(name: str) -> None:
+    workload = workload_of(name, Size(rate=2.0, workers=16))
+    figures = simulate(workload, chosen(["nalar"])[0], futures_max=500)
+    assert figures.futures >= 500
+    assert figures.requests > 0
+    assert figures.unfinished == 0
+
+
+def test_workers_go_to_the_agent_that_is_asked_for() -> None:
+    def run(strategy: str) -> Figures:
+        workload = workload_of("router", Size(rate=10.0, workers=16))
+        return simulate(workload, chosen([strategy])[0], futures_max=5_000)
+
+    lent, kept = run("nalar"), run("no_reassignment")
+    assert kept.growth > 1.2, "the half that nearly all ask for cannot keep up"
+    assert lent.p99_s < kept.p99_s / 2
 
 
 def test_sessions_that_wait_are_moved_to_who_is_free_and_gain_by_it() -> None:
@@ -99,7 +118,7 @@ def test_sessions_that_wait_are_moved_to_who_is_free_and_gain_by_it() -> None:
 
     def run(strategy: str) -> Figures:
         drivers = [Arrival(0.0, asks(Call("Holder", works(5.0), name))) for name in crowd]
-        return simulate(Simple(agents, drivers), STRATEGIES[strategy])
+        return simulate(Simple(agents, drivers), chosen([strategy])[0])
 
     still, moved = run("lanes"), run("relief")
     assert still.p99_s == pytest.approx(30.0, abs=0.1), "all in one worker, one after the other"

@@ -14,7 +14,6 @@ from nalar.sim.metrics import Figures
 from nalar.sim.placing import Lanes
 from nalar.sim.simulate import Strategy, simulate
 from nalar.sim.workload import AgentModel, Arrival, Call, Program, Turn, Work
-from nalar.sim.world import Costs
 
 AGENT = AgentName("Worker")
 
@@ -41,7 +40,8 @@ class Crowd:
         self._turns, self._concurrency = turns, concurrency
 
     def agents(self) -> list[AgentModel]:
-        return [AgentModel("Worker", 1, self._concurrency)]
+        # The worker holds all that wait: directives are about what is held.
+        return [AgentModel("Worker", 1, self._concurrency, prefetch=10.0)]
 
     def arrivals(self) -> Iterator[Arrival]:
         return (Arrival(at_s, _ask(tenant, within_s)) for at_s, tenant, within_s in self._turns)
@@ -57,9 +57,8 @@ def _work() -> Program:
 
 def run(crowd: Crowd, *lines: tuple[float, Suggestion]) -> Figures:
     """Run with nobody steering but the script."""
-    strategy = Strategy("script", "", lambda _: Lanes(), lambda: [Script(list(lines))])
-    # The worker holds all that wait: directives are about what is held.
-    return simulate(crowd, strategy, costs=Costs(window=10.0))
+    strategy = Strategy("script", "", lambda _: Lanes(), lambda _: [Script(list(lines))])
+    return simulate(crowd, strategy)
 
 
 #: The first runs for ten seconds; the others queue behind it.

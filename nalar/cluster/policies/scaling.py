@@ -13,7 +13,10 @@ from nalar.ids import AgentName
 
 @dataclass(slots=True)
 class Reassign:
-    """Takes a worker from the agent with the least load and gives one to that with the most."""
+    """Takes workers from the agent with the least load and gives them to that with the most.
+
+    As many as make their loads equal; at most half of what the one has, because loads change.
+    """
 
     name: ClassVar[str] = "reassign"
     #: Agents that take each other's place, with commas between; empty: all.
@@ -32,8 +35,11 @@ class Reassign:
         takes = max(named, key=load.__getitem__, default=None)
         if gives is None or takes is None or load[takes] <= max(1.0, self.ratio * load[gives]):
             return
-        yield Provision(gives, count[gives] - 1)
-        yield Provision(takes, count[takes] + 1)
+        both = calls_at(view, gives) + calls_at(view, takes)
+        fair = calls_at(view, gives) / both * (count[gives] + count[takes])
+        moved = max(1, min(int(count[gives] - fair), count[gives] // 2))
+        yield Provision(gives, count[gives] - moved)
+        yield Provision(takes, count[takes] + moved)
 
 
 @dataclass(slots=True)

@@ -6,9 +6,13 @@ from typing import Final
 from nalar.errors import UsageError, suggest
 from nalar.sim.workload import Size, Workload
 from nalar.sim.workloads.financial import Financial
+from nalar.sim.workloads.router import Router
+from nalar.sim.workloads.software import Software
 
 #: Makes a workload of a size, by name.
-WORKLOADS: Final[dict[str, Callable[[Size], Workload]]] = {"financial": Financial}
+WORKLOADS: Final[dict[str, Callable[[Size], Workload]]] = {
+    workload.name: workload for workload in (Financial, Router, Software)
+}
 
 
 def workload_of(name: str, size: Size) -> Workload:

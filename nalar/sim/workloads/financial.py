@@ -1,9 +1,9 @@
 """The financial analyst: stateful sessions that fan out to four tool agents and share one LLM.
 
-A session is an analyst's: it plans, asks four tools at once, each of which fetches something and
-has the LLM condense it, then aggregates and summarises. The user reads, and perhaps asks again,
+A session is an analyst's: it plans, asks four tools at once, each of which fetches documents and
+has the LLM condense them, then aggregates and summarises. The user reads, and perhaps asks again,
 after a long pause. Every generation of a session profits from the prefix cache that the last one
-has left, where it has left it.
+has left, where it has left it; condensing, which has nothing in common with the session, does not.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,17 @@ FETCH = {
 #: Follow-ups of a session, in the mean, and the pause before each: mean and sigma.
 FOLLOW_UPS = 2.0
 THINKING = (90.0, 0.8)
-#: How much larger than the mean an analysis is.
-SIZE_SIGMA = 0.7
+#: How much questions differ in how much there is to read: the sigma of a log-normal factor.
+SIZE_SIGMA = 0.8
+#: Documents that a tool finds, in the mean, and the most; tokens of each, and of the note on it.
+DOCUMENTS, DOCUMENTS_MAX = 4.0, 60
+DOCUMENT = (1_500, 0.5)
+NOTE = (120, 0.4)
+#: What a session is about to answer with goes first, reading for large analyses last. These are
+#: the priorities that the calls carry; frameworks that have none take calls as they come.
+FIRST, LAST = 1, -1
+#: From so many documents on, over all tools, an analysis is large.
+LARGE = 16
 TENANTS = 8
 CONTEXT_MAX = 24_000
 
@@ -42,17 +51,20 @@ class Financial:
         )
 
     def agents(self) -> list[AgentModel]:
-        """Return an LLM agent, the analyst, and its tools."""
+        """Return an LLM agent, one beside it that reads for no session, the analyst, its tools."""
         count = self._workers
+        engine = LlmModel()
         return [
             AgentModel(
-                "LLM", count["LLM"], concurrency=32, stateful=True, exclusive=False, llm=LlmModel()
+                "LLM", count["LLM"], concurrency=4, stateful=True, exclusive=False, llm=engine,
+                prefetch=0.0,
             ),
+            AgentModel("Reader", 0, concurrency=4, llm=engine, beside="LLM", prefetch=0.0),
             AgentModel(
                 "Analyst", count["Analyst"], concurrency=64, stateful=True, state_bytes=500_000
             ),
             *(AgentModel(tool, count[tool], concurrency=32) for tool in TOOLS),
-        ]
+        ]  # fmt: skip
 
     def arrivals(self) -> Iterator[Arrival]:
         """Return users, as a Poisson process; the rate is that of requests, follow-ups included."""
@@ -67,12 +79,12 @@ class Financial:
     def _user(self, number: int, rng: Random) -> Program:
         """Ask, read, and perhaps ask again."""
         session, tenant = f"u{number}", f"t{number % TENANTS}"
-        scale = lognormal(rng, 1.0, SIZE_SIGMA)
         context = 600
         for again in range(1 + geometric(rng, FOLLOW_UPS)):
             if again:
                 yield Pause(lognormal(rng, *THINKING))
-            answer = tokens(rng, 900 * scale, 0.5, 6_000)
+            scale = lognormal(rng, 1.0, SIZE_SIGMA)
+            answer = tokens(rng, 900, 0.3, 4_000)
             yield Turn(
                 Call("Analyst", _analyse(rng, context, scale, answer), session),
                 tenant=tenant,
@@ -84,23 +96,32 @@ class Financial:
 def _analyse(rng: Random, context: int, scale: float, answer: int) -> Program:
     """Plan, ask the tools, aggregate, summarise."""
     yield Work(0.02)
-    yield _ask(Prompt(context, 300, tokens(rng, 200, 0.5, 1_000), grows=True))
-    notes = {tool: tokens(rng, 350 * scale, 0.6, 2_500) for tool in TOOLS}
-    yield Calls(tuple(Call(tool, _use(rng, tool, scale, notes[tool])) for tool in TOOLS))
-    gathered = sum(notes.values())
+    yield _ask(Prompt(context, 300, tokens(rng, 200, 0.3, 1_000), grows=True))
+    found = {tool: _documents(rng, scale) for tool in TOOLS}
+    priority = LAST if sum(len(prompts) for prompts in found.values()) >= LARGE else 0
+    yield Calls(tuple(Call(tool, _use(rng, tool, found[tool], priority)) for tool in TOOLS))
+    gathered = sum(prompt.output_tokens for prompts in found.values() for prompt in prompts)
     yield _ask(Prompt(context, gathered, answer, grows=True))
     yield Work(0.02)
-    yield _ask(Prompt(context + gathered + answer, 60, tokens(rng, 200, 0.4, 800)))
+    yield _ask(Prompt(context + gathered + answer, 60, tokens(rng, 200, 0.3, 800)))
 
 
-def _use(rng: Random, tool: str, scale: float, note: int) -> Program:
-    """Fetch, and have the LLM condense what was found."""
+def _documents(rng: Random, scale: float) -> list[Prompt]:
+    """Draw what a tool will find: a prompt for each document, that asks for a note on it."""
+    count = min(DOCUMENTS_MAX, max(1, round(lognormal(rng, DOCUMENTS * scale, 0.5))))
+    return [
+        Prompt(0, tokens(rng, *DOCUMENT, 12_000), tokens(rng, *NOTE, 600)) for _ in range(count)
+    ]
+
+
+def _use(rng: Random, tool: str, documents: list[Prompt], priority: int) -> Program:
+    """Fetch, and have the LLM condense each document that was found."""
     yield Work(lognormal(rng, *FETCH[tool]))
-    yield _ask(Prompt(0, tokens(rng, 2_500 * scale, 0.6, 20_000), note))
+    yield Calls(tuple(Call("Reader", generate(prompt), priority=priority) for prompt in documents))
 
 
 def _ask(prompt: Prompt) -> Calls:
-    return Calls((Call("LLM", generate(prompt)),))
+    return Calls((Call("LLM", generate(prompt), priority=FIRST),))
 
 
 def generate(prompt: Prompt) -> Program:
