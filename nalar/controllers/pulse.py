@@ -172,10 +172,11 @@ class Pulse:
             now_s = clock()
             if self._watch is not None:
                 self._look(self._watch, now_s, now_s - looked_at - look_s)
-            looked_at = now_s
             if self._watch is None or now_s - beaten_at >= pause_s:
                 beaten_at = now_s
-                await self._beat(now_s)
+                await self._beat(now_s, pause_s)
+            # Waiting for the server is no standstill of this process.
+            looked_at = min(clock(), now_s + pause_s)
 
     def _look(self, watch: LoopWatch, now_s: float, late_s: float) -> None:
         if late_s > self._settings.lease_s / BEATS:
@@ -191,7 +192,7 @@ class Pulse:
             os._exit(EXIT_BLOCKED)
         watch.ask(now_s)
 
-    async def _beat(self, now_s: float) -> None:
+    async def _beat(self, now_s: float, limit_s: float) -> None:
         # What a blocked loop has not started is better off elsewhere.
         blocked = self._watch is not None and self._watch.blocked(now_s)
         for delivery, started in self._held():
@@ -200,8 +201,10 @@ class Pulse:
             elif started or not blocked:
                 self._lifeline.extend(delivery.lease)
         told = self._describe() if self._watch is None else self._watch.described(now_s)
-        with contextlib.suppress(NalarError):  # Without a server: at the next turn.
-            await self._renew(orjson.dumps(told))
+        # Without an answer: at the next turn, which has the leases of calls to extend as well.
+        with contextlib.suppress(NalarError, TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._renew(orjson.dumps(told))
 
     def _held(self) -> list[tuple[Delivery, bool]]:
         while True:

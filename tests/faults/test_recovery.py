@@ -1,13 +1,17 @@
 """How soon things go on: the bars that docs/reliability.md tells."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 
 import nalar
 from nalar.bus.embedded import EmbeddedServer
+from nalar.controllers.roster import WORKERS
 from nalar.settings import Settings
-from tests.faults.bank import Bank
+from tests.contract.worlds import eventually
+from tests.faults.bank import LEASE_S, Bank
 
 #: A server that was started again is back in use within this.
 BACK_S = 10.0
@@ -39,6 +43,35 @@ async def test_a_restarted_server_is_back_in_use_within_ten_seconds(
     )
     assert used_s < BACK_S
     assert await bank.entries() == [1] * len(asked)
+
+
+async def test_a_server_that_freezes_and_wakes_is_used_again_and_no_worker_is_blamed(
+    server: EmbeddedServer, bank: Bank
+) -> None:
+    worker = await bank.victim("")
+    assert await bank.deposit(1) == [1]
+    os.kill(server.pid, signal.SIGSTOP)
+    asked = bank.deposit(2)
+    await asyncio.sleep(2 * LEASE_S)
+    os.kill(server.pid, signal.SIGCONT)
+    async with asyncio.timeout(BACK_S):
+        assert await asked == [1, 2]
+    assert await bank.entries() == [1, 2]
+    for _ in range(2):  # Signs of life: it has looked back on the pause by then.
+        seen = await sign_of_life(bank)
+        await eventually(lambda seen=seen: newer(bank, seen))
+    # It ran all the time: that it could not say so is another matter.
+    assert "did not run" not in worker.said
+
+
+async def sign_of_life(bank: Bank) -> int:
+    """Return the revision of the newest one."""
+    entries = await bank.client.host.backend.control.scan(WORKERS)
+    return max((entry.revision for entry in entries), default=0)
+
+
+async def newer(bank: Bank, seen: int) -> bool:
+    return await sign_of_life(bank) > seen
 
 
 @pytest.mark.chaos

@@ -43,14 +43,17 @@ class Victim:
         assert self.process.pid is not None
         return self.process.pid
 
+    @property
+    def said(self) -> str:
+        return self.err.read_text("utf-8") if self.err.exists() else ""
+
     async def says(self, pattern: str, within_s: float = 10.0) -> str:
         """Wait until it has said something that matches `pattern`; return the first group."""
 
         def said() -> re.Match[str] | None:
             ended = self.process.exitcode is not None
-            text = self.err.read_text("utf-8") if self.err.exists() else ""
-            found = re.search(pattern, text)
-            assert found or not ended, text
+            found = re.search(pattern, self.said)
+            assert found or not ended, self.said
             return found
 
         await until(said, within_s)
