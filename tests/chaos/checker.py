@@ -30,7 +30,8 @@ ORDERS: Final = "orders.json"
 class Finding:
     """One thing that is wrong."""
 
-    #: lost, twice, fence, chain, money, effect, answer, overwritten, snapshot, status, strange
+    #: lost, left (had not ended in time), twice, fence, chain, money, effect, answer, overwritten,
+    #: snapshot, status, strange
     kind: str
     what: str
 

@@ -30,7 +30,7 @@ class Child:
     def start(self) -> None:
         """Start it; it ends with this process at the latest."""
         self.lives += 1
-        with (self.folder / f"{self.name}.err").open("ab") as err:
+        with self.file.open("ab") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.words],
                 stdin=subprocess.DEVNULL,
@@ -46,10 +46,14 @@ class Child:
         return None if self.process is None else self.process.poll()
 
     @property
+    def file(self) -> Path:
+        """Where it writes."""
+        return self.folder / f"{self.name}.err"
+
+    @property
     def said(self) -> str:
         """The end of what it wrote."""
-        path = self.folder / f"{self.name}.err"
-        return path.read_text("utf-8", "replace")[-2000:] if path.exists() else ""
+        return self.file.read_text("utf-8", "replace")[-2000:]
 
     def freeze(self) -> None:
         assert self.process is not None

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -29,6 +29,8 @@ from tests.clusters import until
 _LOOK_S: Final = 0.02
 #: A frozen worker stays so for this many leases.
 FREEZE_LEASES: Final = 2.5
+#: What a worker says when it serves.
+READY: Final = "worker ready"
 #: How long all that was accepted may take to end, once nothing dies any more.
 QUIET_S: Final = 60.0
 
@@ -65,8 +67,10 @@ class Options:
     callers: int = 3
     #: Words of commands that run controllers, `python -m` being said already.
     controllers: Sequence[Sequence[str]] = ()
-    #: What the workers serve: the bank, or a sabotaged one.
+    #: What the workers serve: the bank, or one that was sabotaged.
     module: str = "tests.chaos.bank"
+    #: Added to the environment of all processes.
+    environ: Mapping[str, str] = field(default_factory=dict[str, str])
     lease_s: float = 1.5
     #: How long a debit or credit takes.
     work_s: float = 0.05
@@ -132,8 +136,12 @@ class Run:
             self.witness.start()
             heard = self.folder / HEARD
             await until(lambda: heard.exists() and heard.read_text())
-            for child in (*self.workers, *self.callers, *self.controllers):
+            for child in (*self.workers, *self.controllers):
                 child.start()
+            serving = [worker.file for worker in self.workers]
+            await until(lambda: all(READY in file.read_text() for file in serving), QUIET_S)
+            for caller in self.callers:
+                caller.start()
             async with asyncio.TaskGroup() as thawing:
                 await self._strike_all(thawing)
             findings = await self._rest()
@@ -166,6 +174,7 @@ class Run:
             "NALAR_SET_CRASHES_MAX": "50",
             "CHAOS_WORK_S": str(options.work_s),
             counted.FILE: str(self.folder / "counts"),
+            **options.environ,
         }
         words = ["tests.chaos.witness", self.servers.url, str(self.folder / HEARD)]
         self.witness = Child("witness", words, environ, self.folder)
@@ -256,7 +265,7 @@ class Run:
         await self.servers.settle()
         await self._until_ended(self.options.transfers + 1)
         findings = [
-            Finding("lost", f"{child.name} still waits")
+            Finding("left", f"{child.name} still waits")
             for child in self.callers
             if child.code is None
         ]
@@ -271,7 +280,7 @@ class Run:
         give_up = time.perf_counter() + self.options.patience_s
         while left := await raw.left_in_queues(client):
             if time.perf_counter() > give_up:
-                return [Finding("lost", f"calls are left in the queues: {left}")]
+                return [Finding("left", f"calls are left in the queues: {left}")]
             await asyncio.sleep(_LOOK_S)
         return []
 

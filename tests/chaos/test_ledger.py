@@ -4,9 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.plan import SERVER_FREEZE, SERVER_KILL, WORKER_FREEZE, WORKER_KILL
+from tests.chaos.plan import (
+    CALLER_KILL,
+    CONTROLLER_KILL,
+    SERVER_FREEZE,
+    SERVER_KILL,
+    WORKER_FREEZE,
+    WORKER_KILL,
+)
 from tests.chaos.run import Options, Outcome, Run
 from tests.chaos.servers import one_server, three_servers
+
+#: Two controllers that move sessions; they begin one policy.
+CONTROLLERS = [["nalar_cli", "controller", "-p", "head_of_line"]] * 2
 
 
 def prove(outcome: Outcome, options: Options) -> None:
@@ -31,7 +41,10 @@ async def test_three_hundred_transfers_survive_ten_faults(tmp_path: Path) -> Non
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 async def test_ten_thousand_transfers_survive_a_hundred_faults(tmp_path: Path) -> None:
-    options = Options(seed=1, transfers=9_999, faults=100, rate=60, work_s=0.02, lease_s=2.0)
+    options = Options(
+        seed=1, transfers=9_999, faults=100, rate=60, work_s=0.02, lease_s=2.0,
+        controllers=CONTROLLERS,
+    )  # fmt: skip
     async with one_server(tmp_path) as server:
         outcome = await Run(options, server, tmp_path).go()
     print(f"T1, seed {options.seed}: {outcome}")  # noqa: T201
@@ -43,11 +56,12 @@ async def test_ten_thousand_transfers_survive_a_hundred_faults(tmp_path: Path) -
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1200)
-async def test_five_thousand_transfers_survive_the_loss_of_leaders(tmp_path: Path) -> None:
-    kinds = (SERVER_KILL, SERVER_FREEZE, WORKER_KILL, WORKER_FREEZE)
+async def test_three_thousand_transfers_survive_the_loss_of_leaders(tmp_path: Path) -> None:
     options = Options(
-        seed=2, transfers=4_998, faults=50, rate=30, work_s=0.02, lease_s=6.0, kinds=kinds
-    )
+        seed=2, transfers=3_000, faults=30, rate=30, work_s=0.02, lease_s=4.0,
+        controllers=CONTROLLERS,
+        kinds=(SERVER_KILL, SERVER_FREEZE, WORKER_KILL, WORKER_FREEZE, CALLER_KILL, CONTROLLER_KILL),
+    )  # fmt: skip
     async with three_servers(tmp_path) as servers:
         outcome = await Run(options, servers, tmp_path).go()
     print(f"T2, seed {options.seed}: {outcome}")  # noqa: T201
