@@ -6,6 +6,7 @@ alive it still holds. Those about one session or request expire; all others stay
 """
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Final, Literal, cast, get_args
 
 import orjson
@@ -242,13 +243,18 @@ def decode_directive(key: str, body: bytes) -> Issued:
     )
 
 
+@cache
+def _field_names(kind: type[Directive]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def flaw(directive: Directive) -> str:
     """Return what is wrong with a directive's values; empty when nothing is."""
-    for field in fields(directive):
-        value: object = getattr(directive, field.name)
-        match field.name:
+    for name in _field_names(type(directive)):
+        value: object = getattr(directive, name)
+        match name:
             case "agent" | "session" | "name" | "worker":
-                optional = field.name == "agent" and isinstance(directive, SetPriority)
+                optional = name == "agent" and isinstance(directive, SetPriority)
                 fits = isinstance(value, str) and is_wire_token(value)
                 fits = fits or (optional and value is None)
             case "scope":
@@ -263,5 +269,5 @@ def flaw(directive: Directive) -> str:
             case _:
                 fits = type(value) is int and 0 <= value < _NUMBER_MAX
         if not fits:
-            return f"{field.name} = {value!r}"
+            return f"{name} = {value!r}"
     return ""

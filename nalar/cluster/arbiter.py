@@ -81,6 +81,28 @@ class _Asking:
     verdict: Verdict
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A suggestion beside what stands."""
+
+    suggestion: Suggestion
+    directive: Directive
+    #: What is to stand; None: nothing.
+    wanted: Directive | None
+    key: str
+    stands: Issued | None
+
+    @property
+    def stands_already(self) -> bool:
+        return self.wanted == (None if self.stands is None else self.stands.directive)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it goes less far than was asked."""
+        asks = not isinstance(self.suggestion, Migrate | Withdraw)
+        return asks and self.directive != self.suggestion
+
+
 class Arbiter:
     """Judges suggestions; remembers what has changed when."""
 
@@ -123,27 +145,16 @@ class Arbiter:
         directive, wanted = self._directive(asking.view, suggestion)
         if directive is None:
             return ""
-        other = asking.before.setdefault(key_of(directive), asking.policy)
+        key = key_of(directive)
+        other = asking.before.setdefault(key, asking.policy)
         if other != asking.policy:
             return f"{other} is named first, and has asked about the same"
-        return self._weigh(asking, suggestion, directive, wanted)
-
-    def _weigh(
-        self,
-        asking: _Asking,
-        suggestion: Suggestion,
-        directive: Directive,
-        wanted: Directive | None,
-    ) -> str:
-        """Compare with what stands: grant a change, or return what speaks against it."""
-        key = key_of(directive)
-        stands = asking.view.standing.get(key)
+        case = _Case(suggestion, directive, wanted, key, asking.view.standing.get(key))
         reason = ""
-        if wanted != (None if stands is None else stands.directive):
-            reason = self._others_word(asking, key, stands)
-            reason = reason or self._unrest(asking, directive, stands)
+        if not case.stands_already:
+            reason = self._others_word(asking, case) or self._unrest(asking.view.now_s, case)
             if not reason:
-                self._grant(asking, suggestion, directive, wanted, stands)
+                self._grant(asking, case)
         if wanted is not None and not reason:
             self._asked[key] = (asking.policy, asking.view.now_s)
         return reason
@@ -165,72 +176,66 @@ class Arbiter:
             directive = self.bounds.within(suggestion)
         return directive, directive
 
-    def _others_word(self, asking: _Asking, key: str, stands: Issued | None) -> str:
+    def _others_word(self, asking: _Asking, case: _Case) -> str:
         """Return whose word goes before this policy's; empty for nobody's."""
+        stands = case.stands
         if stands is None:
             return ""
         if stands.by == BY_HAND:
             return "a person has directed otherwise, and would have to withdraw that"
-        by, at_s = self._asked.get(key, (stands.by, stands.at_s))
+        by, at_s = self._asked.get(case.key, (stands.by, stands.at_s))
         if by in asking.first and asking.view.now_s - at_s < HOLD_S:
             return f"{by} is named first, and has asked otherwise"
         return ""
 
-    def _unrest(self, asking: _Asking, directive: Directive, stands: Issued | None) -> str:
+    def _unrest(self, now_s: float, case: _Case) -> str:
         """Return why a change would come too soon; empty when it does not."""
-        now_s, history = asking.view.now_s, self._histories.get(key_of(directive))
-        rest_s, changed_s = self.bounds.rest_of(directive), -math.inf
+        history = self._histories.get(case.key)
+        rest_s, changed_s = self.bounds.rest_of(case.directive), -math.inf
         if history is not None:
             rest_s *= 2.0 ** sum(now_s - at_s < OSCILLATION_S for at_s in history.returns_s)
             changed_s = history.at_s
-        elif stands is not None:
-            changed_s = stands.at_s
+        elif case.stands is not None:
+            changed_s = case.stands.at_s
         if now_s - changed_s < rest_s:
             return f"it has changed {now_s - changed_s:.1f} s ago, and rests for {rest_s:g} s"
-        if isinstance(directive, Route) and self._moves < 1:
+        if isinstance(case.wanted, Route) and self._moves < 1:
             return f"more than {self.bounds.migrations_per_s:g} sessions would move in a second"
         return ""
 
-    def _grant(
-        self,
-        asking: _Asking,
-        suggestion: Suggestion,
-        directive: Directive,
-        wanted: Directive | None,
-        stands: Issued | None,
-    ) -> None:
-        if isinstance(wanted, Route):
+    def _grant(self, asking: _Asking, case: _Case) -> None:
+        if isinstance(case.wanted, Route):
             self._moves -= 1
-        reason = reason_of(asking.view, suggestion)
-        if not isinstance(suggestion, Migrate | Withdraw) and directive != suggestion:
+        reason = reason_of(asking.view, case.suggestion)
+        if case.is_cut:
             reason = f"{reason}; more was asked than the bounds allow".removeprefix("; ")
         asking.verdict.granted.append(
-            Granted(asking.policy, directive, reason, withdrawn=wanted is None)
+            Granted(asking.policy, case.directive, reason, withdrawn=case.wanted is None)
         )
-        if self._oscillates(asking.view.now_s, directive, wanted, stands):
-            asking.verdict.faults[asking.policy] = f"moves {key_of(directive)} to and fro"
+        if self._oscillates(asking.view.now_s, case):
+            asking.verdict.faults[asking.policy] = f"moves {case.key} to and fro"
 
-    def _oscillates(
-        self, now_s: float, directive: Directive, wanted: Directive | None, stands: Issued | None
-    ) -> bool:
+    def _oscillates(self, now_s: float, case: _Case) -> bool:
         """Remember a change; say whether it is one of many, to and fro, that cost something."""
-        history = self._histories.setdefault(
-            key_of(directive), _History(now_s, [stands and stands.directive])
-        )
+        history = self._histories.get(case.key)
+        if history is None:
+            before = None if case.stands is None else case.stands.directive
+            self._histories[case.key] = _History(now_s, [before, case.wanted])
+            return False
         history.returns_s = [at_s for at_s in history.returns_s if now_s - at_s < OSCILLATION_S]
-        if wanted in history.values[:-1]:
+        if case.wanted in history.values[:-1]:
             history.returns_s.append(now_s)
         history.at_s = now_s
-        history.values = [*history.values[-RETURNS_MAX:], wanted]
-        free = isinstance(directive, Route | SetPriority | Order)
+        history.values = [*history.values[-RETURNS_MAX:], case.wanted]
+        free = isinstance(case.directive, Route | SetPriority | Order)
         return not free and len(history.returns_s) >= RETURNS_MAX
 
     def _withdraw_ended(self, view: ClusterView, before: dict[str, str], verdict: Verdict) -> None:
         """Take back what policies have directed for requests that have ended."""
-        for root in sorted(view.changed_requests):
+        for root in sorted(root for root in view.changed_requests if root not in view.requests):
             key = key_of(SetPriority("request", root, 0))
             stands = view.standing.get(key)
-            if stands is None or root in view.requests or stands.by == BY_HAND or key in before:
+            if stands is None or stands.by == BY_HAND or key in before:
                 continue
             verdict.granted.append(
                 Granted(stands.by, stands.directive, "the request has ended", withdrawn=True)

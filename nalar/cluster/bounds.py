@@ -55,10 +55,11 @@ class Bounds:
                 least, most = self.agents.get(agent, (self.workers_min, self.workers_max))
                 least = max(least, self.workers_min)
                 most = max(least, min(most, self.workers_max))
-                return replace(directive, workers=max(least, min(most, workers)))
+                within = max(least, min(most, workers))
+                return directive if within == workers else replace(directive, workers=within)
             case SetPriority(value=value):
-                value = max(self.priority_min, min(self.priority_max, value))
-                return replace(directive, value=value)
+                within = max(self.priority_min, min(self.priority_max, value))
+                return directive if within == value else replace(directive, value=within)
             case _:
                 return directive
 

@@ -14,7 +14,7 @@ log = logging.getLogger("nalar.controller")
 #: Where the leader stands, in the control bucket.
 LEADER: Final = "controller"
 #: How long a leader leads without a sign of life, in seconds: then another takes over.
-LEASE_S: Final = 3.0
+LEASE_S: Final = 5.0
 
 
 class Leadership:
@@ -54,7 +54,7 @@ class Leadership:
         except Conflict:
             if not await self._is_ours():
                 if self._epoch:
-                    log.warning("another controller leads: its epoch is newer than %d", self._epoch)
+                    log.warning("leads no longer: the lease of epoch %d has lapsed", self._epoch)
                 self._revision = self._epoch = 0
                 return 0
         if not self._epoch:

@@ -33,7 +33,7 @@ class Plain:
 def test_parameters_have_the_types_of_their_fields() -> None:
     assert make_policy("srtf,step=5") == Srtf(step=5)
     assert make_policy("reassign,agents=A,B,ratio=1.5") == Reassign(agents="A,B", ratio=1.5)
-    assert parameters_of(Srtf) == {"step": "2"}
+    assert parameters_of(Srtf) == {"step": "2.0"}
 
 
 def test_a_policy_of_ones_own_comes_from_a_file(

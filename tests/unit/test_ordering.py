@@ -1,6 +1,14 @@
 """Policies that say which calls go first."""
 
-from nalar.cluster.policies.ordering import EarliestDeadline, FairShare, LeastAttained, Lpt, Srtf
+from nalar.cluster.bounds import Bounds
+from nalar.cluster.policies.ordering import (
+    TOLD_MAX,
+    EarliestDeadline,
+    FairShare,
+    LeastAttained,
+    Lpt,
+    Srtf,
+)
 from nalar.cluster.policy import Policy
 from nalar.cluster.view import ClusterView
 from nalar.directives import Order, SetPriority
@@ -22,7 +30,7 @@ def priorities(policy: Policy, view: ClusterView) -> dict[str, int]:
 
 
 def test_shortest_remaining_time_takes_those_first_that_have_come_further() -> None:
-    assert priorities(Srtf(step=2), view_of(far=FAR, new=NEW, idle=IDLE)) == {"far": 4, "new": 0}
+    assert priorities(Srtf(step=2), view_of(far=FAR, new=NEW, idle=IDLE)) == {"far": 2, "new": 0}
 
 
 def test_longest_processing_time_takes_those_first_that_have_had_more_service() -> None:
@@ -37,6 +45,13 @@ def test_what_has_not_changed_is_not_looked_at_again() -> None:
     view = view_of(far=FAR)
     view.settle()
     assert not priorities(Srtf(), view)
+
+
+def test_of_very_many_requests_the_oldest_are_told_first_and_no_flood_is_made() -> None:
+    view = view_of(**{f"r{number:06d}": FAR for number in range(TOLD_MAX + 500)})
+    told = priorities(LeastAttained(), view)
+    assert len(told) == TOLD_MAX < Bounds().suggestions_max
+    assert "r000000" in told
 
 
 def test_earliest_deadline_is_an_order_that_workers_keep_themselves() -> None:

@@ -8,11 +8,15 @@ come in levels, each twice as far as the one before, so that few directives chan
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from itertools import islice
+from typing import ClassVar, Final
 
 from nalar.cluster.policy import Suggestion
 from nalar.cluster.view import ClusterView, RequestView
 from nalar.directives import Order, SetPriority
+
+#: Requests whose priority is told in one decision.
+TOLD_MAX: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -20,13 +24,13 @@ class Srtf:
     """Shortest remaining time first: requests that have come further go first."""
 
     name: ClassVar[str] = "srtf"
-    #: So many calls that have ended are one step ahead.
-    step: int = 2
+    #: So many calls that have ended are the first level.
+    step: float = 2.0
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return the priorities of requests that wait."""
         for request in waiting(view):
-            yield SetPriority("request", request.root, request.finished // self.step)
+            yield SetPriority("request", request.root, level(request.finished / self.step))
 
 
 @dataclass(slots=True)
@@ -97,11 +101,12 @@ class FairShare:
 
 
 def waiting(view: ClusterView) -> Iterator[RequestView]:
-    """Yield requests that have changed and of which calls wait, in a fixed order."""
-    for root in sorted(view.changed_requests):
-        request = view.requests.get(root)
-        if request is not None and request.queued:
-            yield request
+    """Yield requests that have changed and of which calls wait, the oldest first.
+
+    Not all at once: what is left over is told when it changes again.
+    """
+    changed = (view.requests.get(root) for root in sorted(view.changed_requests))
+    yield from islice((it for it in changed if it is not None and it.queued), TOLD_MAX)
 
 
 def level(share: float) -> int:
