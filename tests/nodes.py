@@ -47,11 +47,18 @@ class Node:
     monitor: int
     #: What its command is started with, for a network of its own.
     prefix: tuple[str, ...] = ()
+    #: Where the other nodes reach it, if that is elsewhere.
+    peer_host: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
         return f"nats://{self.host}:{self.port}"
+
+    @property
+    def peer(self) -> str:
+        """Where the other nodes reach it."""
+        return f"{self.peer_host or self.host}:{self.route}"
 
     @property
     def running(self) -> bool:
@@ -69,7 +76,7 @@ class Node:
             "}",
             "cluster {",
             '  name: "nalar-test"',
-            f'  listen: "{self.host}:{self.route}"',
+            f'  listen: "{self.peer}"',
             f"  routes: [{', '.join(routes)}]",
             "  ping_interval: 2s",
             "  ping_max: 2",
@@ -161,7 +168,7 @@ class Nodes(list[Node]):
 
     async def start(self) -> None:
         for node in self:
-            node.configure([f"nats://{other.host}:{other.route}" for other in self])
+            node.configure([f"nats://{other.peer}" for other in self])
         await asyncio.gather(*[node.start() for node in self])
         await self.whole()
 

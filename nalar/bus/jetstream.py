@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from nalar.bus import subjects, topology
 from nalar.bus.codec import encode_invocation
@@ -34,6 +34,7 @@ _TAKEN: Final = "per subject"
 class _Publish(Waiter):
     """One invocation on its way into its stream."""
 
+    stores: ClassVar = True
     __slots__ = ("_invocation", "_queue", "refusals")
 
     def __init__(self, queue: "JetStreamQueue", subject: str, invocation: Invocation) -> None:

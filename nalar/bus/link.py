@@ -1,8 +1,6 @@
 """The lasting link to the server: requests, subscriptions, and a new connection for a lost one.
 
-Requests share one inbox; a token tells replies apart, and one coarse sweep serves all timeouts.
-When the connection is lost, requests that may be sent twice wait for the next one; the others
-fail at once as unanswered, so that their owners look for themselves.
+A connection is lost when it ends, or when its server has been cut off from its cluster.
 """
 
 import asyncio
@@ -10,30 +8,26 @@ import contextlib
 import itertools
 import logging
 import random
-import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from nalar.bus.connection import Connection, Handler
-from nalar.bus.replies import NoResponders, Unanswered, check_server, status_of
+from nalar.bus.replies import check_server, parse_api
+from nalar.bus.requests import Requests
+from nalar.bus.subjects import API_INFO
 from nalar.bus.waiter import Waiter
-from nalar.errors import NalarError, Unavailable
+from nalar.errors import Unavailable
 from nalar.settings import Settings, without_secrets
 
 log = logging.getLogger("nalar.link")
 
-#: How often timeouts are looked for.
-SWEEP_S: Final = 0.25
 #: First and longest pause between attempts to connect again; each is drawn below it.
 RECONNECT_S: Final = 0.05
 RECONNECT_MAX_S: Final = 1.0
 #: Longest single attempt, so that a server that does not answer cannot hold up the others.
 ATTEMPT_S: Final = 2.0
-#: A server of a cluster may die without our connection being lost, and what it was to answer is
-#: then never answered: after this silence it is asked again, or counts as unknown where it may
-#: not be. Leaders are elected in four to eight seconds.
-SILENCE_S: Final = 2.5
-UNKNOWN_S: Final = 5.0
+#: How often a server of a cluster is asked for a sign of life, when it has given none, in seconds.
+PROBE_S: Final = 2.5
 #: Acks kept while there is no connection; what is beyond is delivered again, which is harmless.
 ACKS_KEPT: Final = 10_000
 
@@ -54,21 +48,18 @@ class Link:
         self._handlers: dict[int, Handler] = {}
         self._subjects: dict[int, str] = {}
         self._sids = itertools.count(1)
-        self._tokens = itertools.count(1)
-        self._inbox = f"_INBOX.{secrets.token_hex(11)}."
-        self._inbox_length = len(self._inbox)
-        self._waiting: dict[bytes, Waiter] = {}
-        self._parked: dict[Waiter, None] = {}
+        self._requests = Requests(self._explain)
         self._acks: list[bytes] = []
         self._connection: Connection | None = None
         self._on_reconnect: list[Callable[[], None]] = []
         self._supervisor: asyncio.Task[None] | None = None
-        self._sweeping: asyncio.TimerHandle | None = None
         self._urls = settings.addresses
         #: Where else the cluster was, by the word of its server that was lost last.
         self._told: list[str] = []
         #: Where the newest connection goes, or went.
         self._url = ""
+        #: Not to be connected to at the next attempt, if there is another.
+        self._avoid = ""
         self._server: dict[str, Any] = {}
         self._last_errors: list[str] = []
         self.losses = 0
@@ -83,7 +74,7 @@ class Link:
         """
         limit_s = self._settings.connect_timeout_s
         until = self._loop.time() + limit_s
-        self._subscribe(self._inbox + "*", self._replied)
+        self._subscribe(self._requests.inbox + "*", self._requests.replied)
         pause_s = RECONNECT_S
         while True:
             left_s = until - self._loop.time()
@@ -115,22 +106,19 @@ class Link:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
             self._supervisor = None
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.flush(1.0)
             await connection.close()
-        for waiter in (*self._waiting.values(), *self._parked):
-            waiter.fail(Unanswered(f"{waiter.subject}: this connection was closed"))
-        self._waiting.clear()
-        self._parked.clear()
+        self._requests.close()
 
     async def _connect(self, timeout_s: float) -> Connection:
         connection = Connection(self._handlers)
         try:
             urls = list(dict.fromkeys(self._urls + self._told))
+            if self._avoid:
+                urls = [url for url in urls if _place(url) != _place(self._avoid)] or urls
+                self._avoid = ""  # Should the others be gone, any will do.
             await connection.open(self._settings, urls, max(0.05, timeout_s))
         finally:
             self._last_errors += connection.errors
@@ -145,12 +133,7 @@ class Link:
         if self._acks:
             connection.write(*self._acks)
             self._acks.clear()
-        parked, self._parked = self._parked, {}
-        for waiter in parked:
-            if not waiter.future.done():
-                if waiter.token:
-                    waiter.before_resend()
-                self._send_request(waiter)
+        self._requests.stand(connection, clustered=self._clustered)
 
     async def _supervise(self) -> None:
         """Make a new connection for each one that is lost; until cancelled.
@@ -160,7 +143,7 @@ class Link:
         while True:
             assert self._connection is not None, "the first connection stands"
             connection = self._connection
-            await connection.ended()
+            await self._watched(connection)
             connection.discard()
             self._lost(connection)
             lost_at = self._loop.time()
@@ -170,6 +153,19 @@ class Link:
             after_s = self._loop.time() - lost_at
             self._say("the server at %s is back after %.1f s", self._url, after_s)
             self._announce()
+
+    async def _watched(self, connection: Connection) -> None:
+        """Wait until a connection ends, or leads to a server that its cluster is without."""
+        while self._clustered:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_S):
+                    return await connection.ended()
+            if self._requests.hearing.gives_up(self._loop.time()):
+                self._say("the server at %s stores nothing: trying another one", self._url)
+                self._avoid = self._url
+                return None
+            self._requests.request(_Probe(), PROBE_S).add_done_callback(_retrieved)
+        return await connection.ended()
 
     def _announce(self) -> None:
         """Tell of the new connection; a listener that raises must not end the supervision."""
@@ -186,12 +182,7 @@ class Link:
         del self._last_errors[:-3]
         self._told = connection.told
         self._connection = None
-        waiting, self._waiting = self._waiting, {}
-        for waiter in waiting.values():
-            if waiter.resends:
-                self._parked[waiter] = None
-            else:
-                waiter.fail(self._unanswered(waiter, "the connection was lost"))
+        self._requests.lost()
 
     async def _reconnect(self) -> Connection:
         pause_s = RECONNECT_S
@@ -275,11 +266,19 @@ class Link:
         if self._connection is not None:
             await self._connection.flush(timeout_s)
 
+    # Sending.
+
+    def request(self, waiter: Waiter, timeout_s: float) -> asyncio.Future[Any]:
+        """Send at once, in the order of the calls; the future ends as the waiter does."""
+        return self._requests.request(waiter, timeout_s)
+
+    def again(self, waiter: Waiter) -> None:
+        """Send a waiter that nobody took once more, within its first deadline."""
+        self._requests.again(waiter)
+
     def new_inbox(self) -> str:
         """Return a subject of our own, outside the requests' inbox."""
-        return f"{self._inbox}pull.{next(self._tokens)}"
-
-    # Sending.
+        return self._requests.new_inbox()
 
     def signal(self, subject: bytes, payload: bytes) -> None:
         """Send a word that nobody answers (an ack); kept for the next connection if need be."""
@@ -296,101 +295,40 @@ class Link:
         self._connection.write(f"PUB {subject} {reply} {len(payload)}\r\n".encode(), payload, _CRLF)
         return True
 
-    def request(self, waiter: Waiter, timeout_s: float) -> asyncio.Future[Any]:
-        """Send at once, in the order of the calls; the future ends as the waiter does."""
-        if self._clustered and not waiter.resends:
-            timeout_s = min(timeout_s, UNKNOWN_S)
-        waiter.deadline = self._loop.time() + timeout_s
-        if self.closed:
-            waiter.fail(Unanswered(f"{waiter.subject}: this connection is closed"))
-        elif self._connection is not None and self._connection.alive:
-            self._send_request(waiter)
-        elif waiter.resends:
-            self._parked[waiter] = None
-        else:
-            waiter.fail(self._unanswered(waiter, "there is no connection"))
-        if self._sweeping is None and not self.closed:
-            self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
-        return waiter.future
-
-    def again(self, waiter: Waiter) -> None:
-        """Send a waiter that nobody took once more, within its first deadline."""
-        if not waiter.future.done():
-            self.request(waiter, max(0.0, waiter.deadline - self._loop.time()))
-
     async def api(self, subject: str, body: bytes = b"") -> bytes:
         """Ask JetStream's API something that may be asked twice; return the reply's bytes."""
         waiter = Waiter(subject, body)
         reply: bytes = await self.request(waiter, self._settings.reply_timeout_s)
         return reply
 
-    def _send_request(self, waiter: Waiter) -> None:
-        assert self._connection is not None, "callers checked"
-        try:
-            self._connection.check_size(len(waiter.headers or b"") + len(waiter.body))
-        except NalarError as error:
-            waiter.fail(error)
-            return
-        waiter.asked_at = self._loop.time()
-        waiter.token = b"%d" % next(self._tokens)
-        self._waiting[waiter.token] = waiter
-        reply = f"{self._inbox}{waiter.token.decode()}"
-        if waiter.headers is None:
-            line = f"PUB {waiter.subject} {reply} {len(waiter.body)}\r\n".encode()
-            self._connection.write(line, waiter.body, _CRLF)
-        else:
-            size = len(waiter.headers)
-            total = size + len(waiter.body)
-            line = f"HPUB {waiter.subject} {reply} {size} {total}\r\n".encode()
-            self._connection.write(line, waiter.headers, waiter.body, _CRLF)
+    def _explain(self) -> str:
+        return "; ".join(dict.fromkeys(self._last_errors))
 
-    def _replied(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        del reply
-        token = subject[self._inbox_length :]
-        waiter = self._waiting.get(token)
-        if waiter is None:
-            return
-        try:
-            if headers is not None and not data and status_of(headers) == 503:  # noqa: PLR2004
-                raise NoResponders(f"nobody answers {waiter.subject}")
-            last = waiter.accept(headers, data)
-        except NalarError as error:
-            self._waiting.pop(token, None)
-            waiter.fail(error)
-            return
-        if last:
-            self._waiting.pop(token, None)
-        else:
-            waiter.asked_at = self._loop.time()
 
-    def _sweep(self) -> None:
-        """Fail what has waited too long, and ask a silent cluster again; while anything waits."""
-        self._sweeping = None
-        now = self._loop.time()
-        late = [waiter for waiter in self._waiting.values() if waiter.deadline <= now]
-        for waiter in late:
-            self._waiting.pop(waiter.token, None)
-        late += [waiter for waiter in self._parked if waiter.deadline <= now]
-        for waiter in late:
-            self._parked.pop(waiter, None)
-            waiter.fail(self._unanswered(waiter, "no answer in time"))
-        if self._clustered and self.connected:
-            self._ask_again(now - SILENCE_S)
-        if self._waiting or self._parked:
-            self._sweeping = self._loop.call_later(SWEEP_S, self._sweep)
+class _Probe(Waiter):
+    """Asks who leads the cluster: who is without a majority has no answer."""
 
-    def _ask_again(self, silent_since: float) -> None:
-        """Send again what may be, and has not been answered since then."""
-        silent = [it for it in self._waiting.values() if it.asked_at <= silent_since and it.resends]
-        for waiter in silent:
-            del self._waiting[waiter.token]
-            waiter.before_resend()
-            self._send_request(waiter)
+    stores: ClassVar = True
+    __slots__ = ()
 
-    def _unanswered(self, waiter: Waiter, why: str) -> Unanswered:
-        last = "; ".join(dict.fromkeys(self._last_errors))
-        said = f"; last errors: {last}" if last else ""
-        return Unanswered(f"{waiter.subject}: {why}{said}")
+    def __init__(self) -> None:
+        super().__init__(API_INFO, b"", resends=False)
+
+    def accept(self, headers: bytes | None, data: bytes) -> bool:
+        parse_api(data)
+        return super().accept(headers, data)
+
+
+def _retrieved(future: asyncio.Future[Any]) -> None:
+    """Take note of how a probe has ended; what it says, it says to the link's hearing."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _place(url: str) -> str:
+    """Return what an address says of where, and not of who or how."""
+    place = url.rpartition("://")[2].rpartition("@")[2].rstrip("/")
+    return place if ":" in place else f"{place}:4222"
 
 
 def _is_final(said: str) -> bool:

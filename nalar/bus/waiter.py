@@ -1,7 +1,7 @@
 """One request to the server and whoever waits for its reply; adapters make kinds of their own."""
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from nalar.errors import NalarError
 
@@ -9,6 +9,8 @@ from nalar.errors import NalarError
 class Waiter:
     """One request and whoever waits for its reply."""
 
+    #: Whether a cluster does it only with a majority of its servers: what is stored, and no read.
+    stores: ClassVar[bool] = False
     __slots__ = ("asked_at", "body", "deadline", "future", "headers", "resends", "subject", "token")
 
     def __init__(

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import orjson
 
@@ -39,6 +39,7 @@ class _Chunk(Waiter):
     Not sent again after a loss: a chunk that is there twice would spoil the whole.
     """
 
+    stores: ClassVar = True
     __slots__ = ()
 
     def accept(self, headers: bytes | None, data: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from nalar.bus import subjects
 from nalar.bus.link import Link
@@ -30,6 +30,7 @@ MARKER_TTL_S: Final = 60
 class _Put(Waiter):
     """One write. Without an expectation it may be sent twice; with one, it may not."""
 
+    stores: ClassVar = True
     __slots__ = ()
 
     def accept(self, headers: bytes | None, data: bytes) -> bool:

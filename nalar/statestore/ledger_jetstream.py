@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from nalar.bus import subjects
 from nalar.bus.link import Link
@@ -42,6 +42,7 @@ LAG_PAUSE_S: Final = 0.02
 class _Commit(Waiter):
     """One record on its way. Sent once: what became of it decides the ledger, not a resend."""
 
+    stores: ClassVar = True
     __slots__ = ("_ref",)
 
     def __init__(self, ref: Ref, body: bytes, expected: int, ttl_s: float) -> None:

@@ -113,8 +113,8 @@ async def test_a_server_without_jetstream_is_told_how_to_get_it() -> None:
 async def test_a_silent_cluster_is_asked_again_and_a_commit_counts_as_unknown_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nalar.bus.link.SILENCE_S", 0.3)
-    monkeypatch.setattr("nalar.bus.link.UNKNOWN_S", 0.6)
+    monkeypatch.setattr("nalar.bus.requests.SILENCE_S", 0.3)
+    monkeypatch.setattr("nalar.bus.requests.UNKNOWN_S", 0.6)
     asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

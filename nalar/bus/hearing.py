@@ -1,0 +1,39 @@
+"""Whether the server we are connected to still takes part in its cluster. Pure.
+
+One that is cut off from its peers keeps its clients, answers reads from what it has, and may take
+itself for the leader. But it can store nothing: what it is given is never acknowledged.
+"""
+
+from typing import Final
+
+#: For so long nothing may have been stored before another server is tried, in seconds; twice as
+#: long each time that this has not helped. Leaders are elected in four to eight: a connection too
+#: many costs less than waiting at the wrong server.
+MUTE_S: Final = 5.0
+MUTE_MAX_S: Final = 60.0
+
+
+class Hearing:
+    """Since when nothing was stored that was to be."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+        self._patience_s = MUTE_S
+
+    def asked(self, now_s: float) -> None:
+        """Something was sent that only a cluster with a majority can do."""
+        if self._since_s is None:
+            self._since_s = now_s
+
+    def heard(self) -> None:
+        """Something of the kind was done; it need not be what was asked first."""
+        self._since_s = None
+        self._patience_s = MUTE_S
+
+    def gives_up(self, now_s: float) -> bool:
+        """Say whether to try another server; begins to listen anew if so."""
+        if self._since_s is None or now_s - self._since_s <= self._patience_s:
+            return False
+        self._since_s = None
+        self._patience_s = min(MUTE_MAX_S, 2 * self._patience_s)
+        return True
