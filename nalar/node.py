@@ -73,15 +73,17 @@ class Node:
         A group whose command is another one gets fresh workers in the place of those that run.
         """
         before, self._offers = self._offers, {it.group.key: it for it in offers}
+        sizes: dict[str, int] = {}
         for key, old in before.items():
             new = self._offers.get(key)
             if new is None or new.command != old.command:
+                sizes[key] = self._pools[key].count
                 self._retire(key)
         for key, new in self._offers.items():
             if key not in self._pools:
                 self._pools[key] = Pool(new.command, 0, self._stop, changed=self._wake.set)
-                if key in before:  # Successors start while the others drain.
-                    self._pools[key].resize(self._about.groups[key].held)
+                if sizes.get(key):  # Successors start while the others drain.
+                    self._pools[key].resize(sizes[key])
         self._wake.set()
 
     def renew(self) -> None:
@@ -119,7 +121,7 @@ class Node:
             if again.revision != stands.revision or late:
                 raise UsageError(
                     f"a node named {self.name} is alive, process {other.pid} of {other.host}: give "
-                    "this one another name with --name"
+                    "this one another name (--name, or name under [node] in nalar.toml)"
                 )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s / 2):

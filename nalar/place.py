@@ -42,6 +42,8 @@ class Command:
     grace_s: float = 20.0
     #: Gets each line that a process writes; without it they write to our stderr themselves.
     say: Callable[[str], None] | None = None
+    #: What one is called in the log.
+    what: str = "worker"
     #: Start also what says that it cannot work: whoever changes its code meanwhile mends it.
     insistent: bool = False
 
@@ -139,14 +141,14 @@ class Place:
             if loop.time() - began > STEADY_S:
                 pause_s, self.failures = RESTART_S, 0
             if ended.code == EXIT_RECYCLED and ended.name:
-                log.info("worker recycled %s", ended)
+                log.info("%s recycled %s", self._command.what, ended)
                 continue
             if ended.code == 0 and ended.name:
                 # Drained by hand. Its successor has another name, so it is none of its business.
-                log.info("worker left %s another_in=%.1fs", ended, pause_s)
+                log.info("%s left %s another_in=%.1fs", self._command.what, ended, pause_s)
             else:
                 self.ending, self.failures = ended.how, self.failures + 1
-                log.warning("worker died %s again_in=%.1fs", ended, pause_s)
+                log.warning("%s died %s again_in=%.1fs", self._command.what, ended, pause_s)
             self._look()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):

@@ -19,6 +19,8 @@ _LOOK_S: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1
 #: Exit code of a worker that drained since code in it would not end: start another at once.
 EXIT_RECYCLED: Final = 75
+#: What asks to stop.
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARENT: Final = "NALAR_PARENT"
 READY: Final = "NALAR_READY_FD"
 
@@ -70,16 +72,18 @@ class StopSignals:
         self.insisted = asyncio.Event()
         #: The first signal; 0 while none came.
         self.number = 0
-        self._hung_up: Callable[[], None] | None = None
+        self._instead: dict[int, Callable[[], None]] = {}
         self._has_terminal = _has_terminal()
         self._loop = asyncio.get_running_loop()
 
-    def on_hangup(self, notify: Callable[[], None]) -> None:
-        """Have `notify` called at SIGHUP instead of stopping, as daemons do to read files again.
+    def on(self, number: int, notify: Callable[[], None]) -> None:
+        """Have `notify` called at a signal instead of stopping, as daemons do to read files again.
 
         A terminal that was closed stops us all the same.
         """
-        self._hung_up = notify
+        self._instead[number] = notify
+        if number not in _STOPPING:
+            self._loop.add_signal_handler(number, notify)
 
     @property
     def exit_code(self) -> int:
@@ -88,8 +92,8 @@ class StopSignals:
 
     def _came(self, number: int) -> None:
         closed = self._has_terminal and not _has_terminal()
-        if number == signal.SIGHUP and self._hung_up is not None and not closed:
-            self._hung_up()
+        if number in self._instead and not closed:
+            self._instead[number]()
             return
         if self.asked.is_set():
             self.insisted.set()
@@ -99,13 +103,12 @@ class StopSignals:
     @contextlib.contextmanager
     def caught(self) -> Generator[Self]:
         """Take the signals in this block; after it they do what they did."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for number in numbers:
+        for number in _STOPPING:
             self._loop.add_signal_handler(number, self._came, number)
         try:
             yield self
         finally:
-            for number in numbers:
+            for number in {*_STOPPING, *self._instead}:
                 self._loop.remove_signal_handler(number)
 
 

@@ -227,13 +227,15 @@ async def run_controller(
 @contextlib.asynccontextmanager
 async def kept_house(settings: Settings, *, every_s: float = 600.0) -> AsyncGenerator[None]:
     """Keep storage bounded beside this block, every `every_s` seconds (see `housekeeping`)."""
-    async with connect(settings=settings) as client, asyncio.TaskGroup() as tasks:
+    async with connect(settings=settings) as client:
         keeper = Housekeeper(client.host.backend, client.host.settings)
-        keeping = tasks.create_task(keeper.run(every_s))
+        # No task group: what goes wrong in the block comes out of it as it is.
+        keeping = asyncio.get_running_loop().create_task(keeper.run(every_s))
         try:
             yield
         finally:
             keeping.cancel()
+            await asyncio.wait({keeping})
 
 
 async def _opened(

@@ -70,14 +70,17 @@ def controller(
     import logging
 
     from nalar.errors import UsageError
+    from nalar.processes import stay_with_parent, tell_ready
     from nalar.serve import run_controller
 
+    stay_with_parent()
     printing.log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     log = logging.getLogger("nalar.controller")
     settings = settings_of(server, creds)
 
     def ready(known_as: str) -> None:
         log.info("controller ready name=%s server=%s", known_as, settings.url)
+        tell_ready(known_as)
 
     async def run() -> None:
         from nalar.processes import StopSignals

@@ -18,6 +18,7 @@ from nalar_cli import (
     simulating,
     steering,
     tools,
+    up,
 )
 from nalar_cli.arguments import InputError
 from nalar_cli.tools import version
@@ -48,7 +49,7 @@ app = typer.Typer(
 )
 for part in (
     local, serving, calling, signalling, cancelling, listing, dead, steering, controlling,
-    nodes, simulating, tools,
+    nodes, up, simulating, tools,
 ):  # fmt: skip
     part.register(app)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,6 +79,8 @@ def node(  # noqa: PLR0913, PLR0917 -- each is an option
 async def _node(
     about: "NodeEntry", settings: "Settings", maker: "OfferMaker", deployed: "list[Deployment]"
 ) -> int:
+    import signal
+
     from nalar.node import Node
     from nalar.processes import StopSignals
     from nalar.serve import connect
@@ -86,7 +89,7 @@ async def _node(
     with StopSignals().caught() as stop:
         async with connect(settings=settings) as client:
             running = Node(client.host.backend, client.host.settings, about, stop)
-            stop.on_hangup(running.renew)
+            stop.on(signal.SIGHUP, running.renew)
             served = ", ".join(it.group.name for it in deployed)
             where = without_secrets(settings.url)
             printing.note(f"node {about.node} on {where} runs {served}; Ctrl-C drains it")
@@ -168,14 +171,19 @@ def _shown(told: dict[str, Any]) -> list[dict[str, Any]]:
     return [it for it in told["groups"] if it["held"] or it["failures"]]
 
 
-def describe(modules: Annotated[list[str], typer.Argument(metavar="MODULE...")]) -> None:
+def describe(
+    modules: Annotated[list[str], typer.Argument(metavar="MODULE...")],
+    policy: Annotated[list[str] | None, typer.Option("--policy", metavar="POLICY")] = None,
+) -> None:
     """Print what modules declare, as JSON by module; a supervisor asks a child, for it lives long.
 
-    What cannot be loaded has an error in the place of its agents.
+    What cannot be loaded has an error in the place of its agents, as has a policy that cannot be.
     """
+    import json
     from dataclasses import asdict
 
     from nalar.agents.loader import load
+    from nalar.cluster.loading import make_policy
     from nalar.errors import UsageError
 
     # What a module prints while it is loaded is not for who reads this.
@@ -190,8 +198,11 @@ def describe(modules: Annotated[list[str], typer.Argument(metavar="MODULE...")])
             ]
         except UsageError as error:
             told[module] = str(error)
-    import json
-
+    for text in policy or []:
+        try:
+            make_policy(text)
+        except UsageError as error:
+            told[text] = str(error)
     with os.fdopen(out, "w", encoding="utf-8") as to:
         json.dump(told, to)
 
@@ -199,8 +210,12 @@ def describe(modules: Annotated[list[str], typer.Argument(metavar="MODULE...")])
 # What `nalar up` uses too.
 
 
-def declared_in(modules: Sequence[str]) -> "dict[str, list[Declared]]":
-    """Return what modules declare; raises InputError for one that cannot be loaded.
+def declared_in(
+    modules: Sequence[str], folder: Path | None = None, policies: Sequence[str] = ()
+) -> "dict[str, list[Declared]]":
+    """Return what modules declare, as seen from `folder`.
+
+    Raises InputError for a module that cannot be loaded, and for a policy that cannot be made.
 
     They are loaded in another process: this one lives long and knows no user code, so that what
     it starts later loads what the files say then.
@@ -211,9 +226,10 @@ def declared_in(modules: Sequence[str]) -> "dict[str, list[Declared]]":
     from nalar.cluster.deployment import Declared
     from nalar_cli.serving import command_line
 
-    argv, environ = command_line(["describe", *modules])
+    asked = [word for policy in policies for word in ("--policy", policy)]
+    argv, environ = command_line(["describe", *asked, "--", *modules])
     done = subprocess.run(  # noqa: S603 -- ourselves
-        argv, env=os.environ | environ, stdout=subprocess.PIPE, check=False
+        argv, env=os.environ | environ, cwd=folder, stdout=subprocess.PIPE, check=False
     )
     try:
         told: dict[str, Any] = json.loads(done.stdout)
@@ -224,7 +240,7 @@ def declared_in(modules: Sequence[str]) -> "dict[str, list[Declared]]":
         ) from None
     wrong = [it for it in told.values() if isinstance(it, str)]
     if wrong:
-        raise InputError("; ".join(wrong))
+        raise InputError("\n".join(wrong))
     return {module: [Declared.of(it) for it in found] for module, found in told.items()}
 
 
