@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import orjson
-
 from nalar.agents.describe import read_description, remote_method
 from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
@@ -19,7 +17,7 @@ from nalar.backend import Store
 from nalar.bus.port import Watch
 from nalar.cancellations import Cancellation, Cancellations
 from nalar.cluster.journal import Decision, Journal
-from nalar.cluster.leadership import LEADER
+from nalar.cluster.leadership import LEADER, read_leader
 from nalar.cluster.nodes import NodeEntry
 from nalar.cluster.policy_store import PolicyStore
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
@@ -285,7 +283,7 @@ class Client:
     async def leader(self) -> dict[str, Any] | None:
         """Return what the controller that leads says of itself; None when there is none."""
         entry = await self.host.backend.control.get(LEADER)
-        return None if entry is None or not entry.value else orjson.loads(entry.value)
+        return None if entry is None or not entry.value else read_leader(entry.value)
 
     async def stores(self, agents: Sequence[str] = ()) -> list[Store]:
         """Return how the ledger, the buckets and the queues of `agents` are."""

@@ -95,18 +95,19 @@ class Controller:
         """
         if policies:
             await self.policies.apply(policies)
-        await self.sources.begin()
-        await self.policies.begin()
-        ready()
         try:
+            await self.sources.begin()
+            await self.policies.begin()
+            ready()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.sources.run())
                 tasks.create_task(self.policies.run())
                 tasks.create_task(self._lead())
                 tasks.create_task(self._decide())
         finally:
-            self.mind.close()
+            self.sources.close()
             self.policies.close()
+            self.mind.close()
             with contextlib.suppress(NalarError):
                 await self.leadership.give_up()
 

@@ -1,7 +1,8 @@
 """Who of several controllers acts: the one that holds the lease in the control bucket."""
 
+import contextlib
 import logging
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -15,6 +16,15 @@ log = logging.getLogger("nalar.controller")
 LEADER: Final = "controller"
 #: How long a leader leads without a sign of life, in seconds: then another takes over.
 LEASE_S: Final = 5.0
+
+
+def read_leader(value: bytes) -> dict[str, Any]:
+    """Return what a leader's entry says; of one that cannot be read, that it is not known."""
+    told: Any = None
+    with contextlib.suppress(orjson.JSONDecodeError):
+        told = orjson.loads(value)
+    unknown = {"name": "?", "host": "?"}
+    return unknown | told if isinstance(told, dict) else unknown
 
 
 class Leadership:
@@ -77,10 +87,7 @@ class Leadership:
         entry = await self._control.get(LEADER)
         if entry is None or not entry.value or not self._revision:
             return False
-        try:
-            ours = orjson.loads(entry.value).get("name") == self._told["name"]
-        except (ValueError, AttributeError):
-            return False
+        ours = read_leader(entry.value)["name"] == self._told["name"]
         if ours:
             self._revision = entry.revision
         return ours

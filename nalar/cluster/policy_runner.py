@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from nalar.bus.port import Watch
 from nalar.cluster.loading import make_policy
 from nalar.cluster.mind import Mind
 from nalar.cluster.policy import Policy
@@ -33,6 +34,7 @@ class PolicyRunner:
         self._running: dict[str, Policy] = {}
         self._loader = WatchedThread("nalar-loading")
         self._changed = asyncio.Event()
+        self._watch: Watch | None = None
         #: The set that runs; 0: none was ever applied.
         self.version = 0
         #: Policies of that set that run no longer, and why.
@@ -53,7 +55,7 @@ class PolicyRunner:
 
     async def begin(self) -> None:
         """Run what stands; raises Unavailable."""
-        self._store.watch(self._changed.set)
+        self._watch = self._store.watch(self._changed.set)
         await self._take()
 
     async def run(self) -> None:
@@ -69,7 +71,9 @@ class PolicyRunner:
                 log.warning("policies cannot be read: %s", error)
 
     def close(self) -> None:
-        """Let the loading thread end."""
+        """Hear of no other set, and let the loading thread end."""
+        if self._watch is not None:
+            self._watch.close()
         self._loader.close()
 
     def suspend(self, faults: Mapping[str, str]) -> None:

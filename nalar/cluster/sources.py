@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from nalar.backend import Backend
+from nalar.bus.port import Watch
 from nalar.cluster.mind import Mind
 from nalar.cluster.view import ClusterView
 from nalar.controllers.registering import AGENTS
@@ -60,6 +61,7 @@ class Sources:
         self._listed_s = self._begun_s = float("-inf")
         #: A report was missed: told by the mind's thread.
         self._missed = False
+        self._watches: list[Watch] = []
         backend.on_reconnect(self._doubt)
 
     def is_complete(self) -> bool:
@@ -72,9 +74,14 @@ class Sources:
         """Hear, and list what stands; raises Unavailable."""
         self._begun_s = asyncio.get_running_loop().time()
         for prefix in (WORKERS, DIRECTIVE):
-            self._control.watch(prefix, self._heard)
-        self._backend.reports.watch(self._reported)
+            self._watches.append(self._control.watch(prefix, self._heard))
+        self._watches.append(self._backend.reports.watch(self._reported))
         await self._list()
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        for watch in self._watches:
+            watch.close()
 
     async def run(self) -> None:
         """Look at the queues, list again, and ask for what was missed, until cancelled."""

@@ -13,7 +13,7 @@ from nalar.clock import SystemClock
 from nalar.cluster.bounds import Bounds
 from nalar.cluster.controller import Controller
 from nalar.cluster.journal import DECISIONS, Journal
-from nalar.cluster.leadership import LEADER
+from nalar.cluster.leadership import LEADER, Leadership
 from nalar.cluster.mind import Mind
 from nalar.cluster.policy_set import POLICY_SETS, PolicySet
 from nalar.cluster.policy_store import PolicyStore
@@ -141,6 +141,24 @@ async def test_a_leader_that_died_is_followed_once_its_lease_has_lapsed(backend:
         assert controller.leadership.epoch == 0
         await until(lambda: stands(controller, key_of(ACME)) is not None)
         assert controller.leadership.epoch > revision
+
+
+async def test_a_leader_that_was_frozen_knows_that_it_leads_no_longer(backend: Backend) -> None:
+    first, second = (
+        Leadership(backend.control, SystemClock(), {"name": name}, lease_s=1.0)
+        for name in ("first", "second")
+    )
+    epoch = await first.keep()
+    assert first.epoch == epoch > 0
+    assert await second.keep() == 0
+
+    async def leads() -> bool:
+        return await second.keep() > epoch
+
+    await eventually(leads)
+    assert first.epoch == 0
+    assert await first.keep() == 0
+    assert second.epoch > epoch
 
 
 @pytest.mark.parametrize(

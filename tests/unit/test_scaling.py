@@ -63,6 +63,12 @@ def test_there_are_more_workers_at_once_and_fewer_only_after_a_quiet_while() -> 
     assert list(policy.decide(view)) == [Provision(AGENT, 1)]
 
 
+def test_an_agent_with_calls_and_no_worker_gets_one() -> None:
+    view = cluster(worker("one"))
+    view.backlog = {AGENT: 0, CHAT: 3, CODE: 0}
+    assert list(Autoscale(workers_min=0).decide(view)) == [Provision(CHAT, 4)]
+
+
 def test_new_requests_are_refused_while_the_wait_is_too_long() -> None:
     shed = Shed(AGENT, 1, 10.0)
     policy = Admission(wait_max_s=10.0)

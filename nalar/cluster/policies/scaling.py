@@ -55,9 +55,9 @@ class Autoscale:
     _needed_s: dict[AgentName, float] = field(default_factory=dict[AgentName, float])
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
-        """Return how many workers each agent is to have."""
-        for agent in view.agents():
-            each = view.slots(agent) / len(view.serving(agent))
+        """Return how many workers each agent is to have; also one that has calls and no worker."""
+        for agent in sorted({*view.agents(), *(it for it, calls in view.backlog.items() if calls)}):
+            each = max(1.0, view.slots(agent) / max(1, len(view.serving(agent))))
             needs = math.ceil(calls_at(view, agent) / (each * self.target))
             needs, has = max(self.workers_min, needs), view.wanted(agent)
             if needs >= has:
