@@ -158,7 +158,13 @@ class Client:
         """
         entry = await self.host.backend.control.get(f"{AGENTS}.{encode_token(name)}")
         if entry is not None and entry.value is not None:
-            return read_description(entry.value)
+            try:
+                return read_description(entry.value)
+            except MalformedMessage as error:
+                raise MalformedMessage(
+                    f"what the registry holds of {name!r} is {error}; the next worker that serves "
+                    "it writes it anew"
+                ) from error
         served = [told["name"] for told in await self.agents()]
         listed = f" Served: {', '.join(served)}." if served else " Nothing is served yet."
         raise UnknownTarget(f"no agent named {name!r} is served.{suggest(name, served)}{listed}")

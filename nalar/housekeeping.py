@@ -16,7 +16,7 @@ import orjson
 
 from nalar.backend import Backend
 from nalar.errors import Conflict, NalarError
-from nalar.ids import AgentName, SessionId
+from nalar.ids import AgentName, SessionId, is_wire_token
 from nalar.settings import Settings
 from nalar.statestore.port import KeyValueEntry
 from nalar.statestore.sessions import SNAPSHOTS
@@ -99,7 +99,10 @@ class Housekeeper:
     async def _trim(self, snapshot: KeyValueEntry, cutoff: int) -> int:
         """Remove what the snapshot covers and nobody may ask for any more."""
         upto = _covered(snapshot.value)
-        _, agent, session = snapshot.key.split(".")
+        _, agent, *rest = snapshot.key.split(".")
+        if len(rest) != 1:
+            return 0  # No session of ours has such a key.
+        session = rest[0]
         before = min(cutoff, upto)
         gone = await self._backend.ledger.trim(AgentName(agent), SessionId(session), before=before)
         if before == upto:
@@ -118,7 +121,8 @@ class Housekeeper:
         if not candidates:
             return 0
         keys = await self._backend.control.keys("agent")
-        agents = [AgentName(key.partition(".")[2]) for key in keys]
+        names = [key.partition(".")[2] for key in keys]
+        agents = [AgentName(name) for name in names if is_wire_token(name)]
         named = await self._backend.blobs.referred_to(agents)
         unnamed = [name for name in candidates if name not in named]
         await self._backend.blobs.drop(unnamed)

@@ -19,6 +19,8 @@ from nalar.messages import Invocation, Record
 
 #: Where they are kept, in the control bucket.
 DEAD: Final = "dead"
+#: No letter of ours says a later Unix time.
+_LATEST = 1e11
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def decode_letter(key: str, value: bytes | None, revision: int) -> DeadLetter:
     return DeadLetter(
         id=key.removeprefix(f"{DEAD}."),
         kind="call" if told.get("kind") == "call" else "malformed",
-        at=at if isinstance(at, int | float) else 0.0,
+        at=at if isinstance(at, int | float) and 0 <= at < _LATEST else 0.0,
         reason=text_of(told, "reason", ""),
         told=told,
         revision=revision,

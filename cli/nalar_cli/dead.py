@@ -90,21 +90,25 @@ def show(
     """Show everything that is kept of one: its error, traceback and arguments."""
     from nalar.letters import details
 
-    async def work(client: "Client") -> dict[str, Any]:
-        return details(await client.dead_letter(letter))
+    async def work(client: "Client") -> tuple[float, dict[str, Any]]:
+        found = await client.dead_letter(letter)
+        return found.at, details(found)
 
-    told = with_client(settings_of(server, creds), work)
+    at, told = with_client(settings_of(server, creds), work)
     if output is Output.json:
         printing.result(told)
         return
-    error = told.pop("error", {})
-    told["at"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(told["at"]))
+    error: Any = told.pop("error", None)
+    told["at"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
     for name, value in told.items():
         if value not in ("", [], None):
             printing.write(f"{name:12} {value if isinstance(value, str) else _json(value)}")
-    if error.get("traceback"):
-        printing.write("")
-        printing.write(error["traceback"].rstrip())
+    match error:
+        case {"traceback": str(traceback)} if traceback:
+            printing.write("")
+            printing.write(traceback.rstrip())
+        case _:
+            pass
 
 
 def _json(value: object) -> str:

@@ -170,7 +170,7 @@ class JetStreamLedger:
 
     async def sessions(self, agent: AgentName) -> list[SessionId]:
         keys = await self._reader.subjects(subjects.agent_records(agent))
-        return sorted({subjects.record_ref(key).session for key in keys})
+        return sorted({ref.session for ref in map(_ref_of, keys) if ref is not None})
 
     async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
         subject = subjects.pattern_subject(pattern)
@@ -192,6 +192,14 @@ def _end(messages: Sequence[StoredMessage], after: int) -> int:
 
 def _entry(ref: Ref, message: StoredMessage) -> LedgerEntry:
     return LedgerEntry(ref, message.sequence, message.data)
+
+
+def _ref_of(subject: str) -> Ref | None:
+    """Return the ref whose record is kept under `subject`; None for what we never wrote."""
+    try:
+        return subjects.record_ref(subject)
+    except InvalidToken:
+        return None
 
 
 def _entries(messages: Sequence[StoredMessage]) -> list[LedgerEntry]:

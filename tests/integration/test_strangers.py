@@ -1,0 +1,77 @@
+# pyright: reportUnknownMemberType=false
+# -- nats-py's methods with `**params` are partially unknown.
+"""What a strange hand has put into our buckets ends neither listings nor housekeeping."""
+
+import asyncio
+from dataclasses import asdict
+
+import nats
+import pytest
+
+import nalar
+from nalar.bus.embedded import EmbeddedServer
+from nalar.errors import MalformedMessage, UnknownTarget
+from nalar.host import Host
+from nalar.housekeeping import Housekeeper
+from nalar.letters import details
+from nalar.settings import Settings
+
+JUNK = (b"", b"x", b"\xff", b"[]", b"7", b"null", b"{}", b"[" * 5000, b'{"at":1e300,"kind":7}')
+
+
+class StrangersNotes(nalar.Agent, stateful=True):
+    notes: nalar.ManagedList[str]
+
+    @nalar.method
+    def add(self, note: str) -> int:
+        self.notes.append(note)
+        return len(self.notes)
+
+
+async def put(url: str, *keys: str) -> None:
+    """Put junk under each of `keys`, with nothing of ours in between."""
+    strange = await nats.connect(url)
+    queue = strange.jetstream()
+    for key in keys:
+        for value in JUNK:
+            await queue.publish(f"$KV.{key}", value)
+    await strange.close()
+
+
+async def served(host: Host) -> None:
+    await host.serve([nalar.agents.loader.spec_of(StrangersNotes)])
+
+
+async def test_listings_and_housekeeping_pass_over_what_is_not_ours(server: EmbeddedServer) -> None:
+    settings = Settings(url=server.url, lease_s=1.0)
+    async with nalar.connect(settings=settings) as client:
+        await served(client.host)
+        assert await StrangersNotes.options(session="mine").add("a") == 1
+        await put(
+            server.url,
+            "nalar_control.agent.odd", "nalar_control.agent.a.b", "nalar_control.worker.odd",
+            "nalar_control.run.odd", "nalar_control.dead.odd", "nalar_control.lease.odd.x.y",
+            "nalar.state.odd", "nalar.state.a.b.c", "nalar.call.s.StrangersNotes.===.a.b.c",
+        )  # fmt: skip
+        assert [told["name"] for told in await client.agents()] == ["StrangersNotes"]
+        assert all(told["worker"] != "odd" for told in await client.workers())
+        assert await client.sessions() == [("StrangersNotes", "mine")]
+        with pytest.raises(UnknownTarget, match="none of our notes"):
+            await client.future("odd")
+        with pytest.raises(MalformedMessage, match=r"the registry holds of 'odd'.*anew"):
+            await client.method("odd")
+        (letter,) = await client.dead_letters()
+        assert (letter.at, details(letter)["kind"]) == (0.0, 7)
+        swept = await Housekeeper(client.host.backend, settings).sweep()
+        assert swept is not None, asdict(settings)
+
+
+async def test_a_worker_starts_where_junk_stands_for_its_description(
+    server: EmbeddedServer,
+) -> None:
+    await put(server.url, "nalar_control.agent.StrangersNotes")
+    async with nalar.connect(settings=Settings(url=server.url, lease_s=1.0)) as client:
+        await served(client.host)
+        async with asyncio.timeout(20):
+            assert await StrangersNotes.options(session="after").add("a") == 1
+        assert (await client.agent("StrangersNotes"))["name"] == "StrangersNotes"
