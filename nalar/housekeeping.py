@@ -99,10 +99,10 @@ class Housekeeper:
     async def _trim(self, snapshot: KeyValueEntry, cutoff: int) -> int:
         """Remove what the snapshot covers and nobody may ask for any more."""
         upto = _covered(snapshot.value)
-        _, agent, *rest = snapshot.key.split(".")
-        if len(rest) != 1:
-            return 0  # No session of ours has such a key.
-        session = rest[0]
+        tokens = snapshot.key.split(".")[1:]
+        if len(tokens) != 2:  # noqa: PLR2004 -- agent and session: no other key is ours
+            return 0
+        agent, session = tokens
         before = min(cutoff, upto)
         gone = await self._backend.ledger.trim(AgentName(agent), SessionId(session), before=before)
         if before == upto:
