@@ -42,6 +42,8 @@ from nalar.scaling import Scaling
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Sessions
 from nalar.steering import Steering
+from nalar.suspended import Suspended
+from nalar.waking import all_suspended
 
 T = TypeVar("T")
 
@@ -208,6 +210,10 @@ class Client:
             counted(len(ended))
 
         return self.host.backend.ledger.watch(f"call.*.*.*.{encode_token(run)}.*.*", count)
+
+    async def suspended(self, run: str = "") -> list[Suspended]:
+        """Return the calls that wait in nobody's hands, of one run if it is named."""
+        return await all_suspended(self.host.backend.control, run)
 
     async def agents(self) -> list[dict[str, Any]]:
         """Return the descriptions of all agents, tools and workflows ever served, by name.

@@ -74,6 +74,10 @@ async def _stored(client: Client) -> list[Finding]:
         found.append(Finding("ok", f"workers alive: {len(workers)} ({names})"))
     else:
         found.append(Finding("wrong", "no worker is alive", "start one: nalar worker MODULE"))
+    if sleeping := len(await client.suspended()):
+        found.append(
+            Finding("note", f"calls that wait in nobody's hands (suspended): {sleeping:,}")
+        )
     found += [_blocked(worker) for worker in workers if worker.get("blocked_s")]
     served = {name for worker in workers for name in worker["agents"]}
     for told, queue in zip(agents, queues, strict=True):

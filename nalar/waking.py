@@ -4,10 +4,10 @@ import contextlib
 
 from nalar.backend import Backend
 from nalar.errors import NalarError
-from nalar.ids import Ref
+from nalar.ids import Ref, encode_token
 from nalar.notices import concerns, notice_key
 from nalar.own_records import sent_pattern
-from nalar.statestore.port import KeyValueEntry
+from nalar.statestore.port import KeyValue, KeyValueEntry
 from nalar.suspended import SUSPENDED, Suspended, suspended_key
 
 
@@ -44,6 +44,12 @@ async def has_come(backend: Backend, sleeping: Suspended) -> bool:
         if await backend.ledger.find(sent_pattern(ref.root, ref.future, name), after=seen):
             return True
     return False
+
+
+async def all_suspended(control: KeyValue, run: str = "") -> list[Suspended]:
+    """Return the suspended calls, of one run if it is named, by when they go on at the latest."""
+    entries = await control.scan(f"{SUSPENDED}.{encode_token(run)}" if run else SUSPENDED)
+    return sorted(filter(None, map(_decoded, entries)), key=lambda it: it.until)
 
 
 def _decoded(entry: KeyValueEntry | None) -> Suspended | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nalar.client import Client
     from nalar.context import CallOptions
     from nalar.futures import Future
+    from nalar.suspended import Suspended
 
 #: Time to read a result that may be there, when nobody wants to wait for it, in seconds.
 _READ_S = 0.5
@@ -110,9 +111,23 @@ def result(
 
     async def work(client: "Client") -> None:
         how = printed_as_it_comes if stream else printed
+        for sleeping in await client.suspended(run):
+            printing.note(_waiting(sleeping))
         await how(await client.future(run), f"run {run}", timeout if wait else 0.0)
 
     with_client(settings_of(server, creds), work)
+
+
+def _waiting(sleeping: "Suspended") -> str:
+    """Return the line that says what a suspended call waits for."""
+    from datetime import datetime
+
+    until = datetime.fromtimestamp(sleeping.until).astimezone().isoformat(" ", "seconds")
+    at_most = "" if sleeping.told == "time" else ", at the longest"
+    return (
+        f"{sleeping.target} (call {sleeping.ref.future}) is suspended: it waits for "
+        f"{sleeping.told}{at_most} until {until}"
+    )
 
 
 # What `run` uses too.

@@ -264,6 +264,7 @@ class Runner:
             held.ended_s = self._clock.now_s()
             held.busy_s += held.ended_s - began_s
             held.living = None
+            self.stuck.ended(flag)
             waits.close()
             self._calls.close_family(future)
         assert held.slot is not None, "a call that runs has a slot"

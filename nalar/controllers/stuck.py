@@ -21,7 +21,7 @@ class StuckCode:
     def __init__(self, settings: Settings) -> None:
         self._grace_s = settings.stop_grace_s
         self._loop = asyncio.get_running_loop()
-        self._looks: set[asyncio.TimerHandle] = set()
+        self._looks: dict[StopFlag, asyncio.TimerHandle] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def flag(self, invocation: Invocation) -> StopFlag:
@@ -34,11 +34,16 @@ class StuckCode:
 
     def _told(self, invocation: Invocation, flag: StopFlag) -> None:
         if flag.running:
-            look = self._loop.call_later(self._grace_s, lambda: self._look(look, invocation, flag))
-            self._looks.add(look)
+            look = self._loop.call_later(self._grace_s, self._look, invocation, flag)
+            self._looks[flag] = look
 
-    def _look(self, look: asyncio.TimerHandle, invocation: Invocation, flag: StopFlag) -> None:
-        self._looks.discard(look)
+    def ended(self, flag: StopFlag) -> None:
+        """Nobody waits for the execution any more; do not look at one whose code has ended."""
+        if not flag.running and (look := self._looks.pop(flag, None)) is not None:
+            look.cancel()
+
+    def _look(self, invocation: Invocation, flag: StopFlag) -> None:
+        self._looks.pop(flag, None)
         if not flag.running:
             return
         flag.stuck = True
@@ -52,6 +57,6 @@ class StuckCode:
 
     def close(self) -> None:
         """Look no more."""
-        for look in self._looks:
+        for look in self._looks.values():
             look.cancel()
         self._looks.clear()

@@ -74,6 +74,25 @@ async def branches() -> list[Any]:
     return [answer.result(), work.result()]
 
 
+@nalar.workflow(name="suspend_tidy")
+async def tidy() -> Any:
+    """Call something on the way out, however that is."""
+    try:
+        return await nalar.wait_for("answer")
+    finally:
+        await slow("tidied")
+
+
+@nalar.workflow(name="suspend_stubborn")
+async def stubborn() -> Any:
+    """Take no cancellation for an answer."""
+    try:
+        return await nalar.wait_for("answer")
+    except asyncio.CancelledError:
+        SEEN["swallowed"] += 1
+        return "swallowed"
+
+
 @nalar.workflow(name="suspend_limited")
 async def limited() -> str:
     """Wait within a limit of asyncio's, which no other process knows of."""
@@ -87,5 +106,5 @@ async def limited() -> str:
 
 
 ALL = [f"suspend_{name}" for name in (
-    "slow", "sleeper", "asker", "parent", "grandparent", "branches", "limited",
+    "slow", "sleeper", "asker", "parent", "grandparent", "branches", "limited", "tidy", "stubborn",
 )]  # fmt: skip

@@ -27,6 +27,8 @@ from tests.contract.suspending import (
     limited,
     parent,
     sleeper,
+    stubborn,
+    tidy,
 )
 from tests.contract.worlds import eventually
 
@@ -172,6 +174,20 @@ async def test_a_suspended_call_ends_at_its_deadline(cluster: Cluster) -> None:
     with pytest.raises(nalar.Expired):
         async with asyncio.timeout(6):
             await future
+
+
+async def test_how_code_takes_its_suspension_is_not_how_its_call_ends(cluster: Cluster) -> None:
+    await cluster.worker(*ALL)
+    client = await cluster.client()
+    tidying, swallowing = tidy(), stubborn()
+    await suspended(client, 2)
+    assert SEEN["slow tidied"] == 0, "a call made on the way into suspension is refused"
+    await until(lambda: SEEN["swallowed"])
+    await tidying.signal("answer", 1)
+    await swallowing.signal("answer", 2)
+    async with asyncio.timeout(4):
+        assert [await tidying, await swallowing] == [1, 2]
+    assert SEEN["slow tidied"] == 1
 
 
 async def test_a_signal_is_not_lost_that_comes_while_its_call_is_being_suspended(

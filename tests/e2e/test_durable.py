@@ -40,6 +40,24 @@ def test_a_payment_waits_for_a_person_through_the_death_of_its_worker(approval: 
     assert state["state"]["payments"].count(paid) == 1
 
 
+def test_a_suspended_payment_says_what_it_waits_for_and_needs_no_worker_for_that(
+    approval: Nalar,
+) -> None:
+    soon = {"NALAR_SET_SUSPEND_AFTER_S": "0.3", "NALAR_SET_LEASE_S": "2"}
+    worker = approval.start("worker", "approval.py", **soon)
+    worker.says("worker ready")
+    run = submitted(approval, "Ada")
+    waits = f"(call {run}) is suspended: it waits for signal approval, at the longest until 20"
+    until(lambda: waits in approval("result", run, "--no-wait", code=3).stderr, "its suspension")
+    assert "suspended): 1" in approval("doctor", code=None).stdout
+    worker.signal(signal.SIGKILL)
+    worker.ends()
+    again = approval.start("worker", "approval.py", **soon)
+    again.says("worker ready")
+    approval("signal", run, "approval", "--json", '{"approved": true, "by": "Grace"}')
+    assert approval.json("result", run, "--timeout", 30).endswith("1,200.00 to Ada")
+
+
 def test_who_refuses_is_named_and_nothing_is_paid(approval: Nalar) -> None:
     run = submitted(approval, "Eve")
     approval("signal", run, "approval", "--json", "-", stdin='{"approved": false, "by": "Grace"}')
