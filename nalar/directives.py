@@ -27,8 +27,9 @@ PASSING_S: Final = 3_600.0
 
 #: What a priority is set for.
 PriorityScope = Literal["session", "request", "tenant"]
-#: What a limit counts: the calls of an agent, or those made on behalf of a tenant.
-LimitScope = Literal["agent", "tenant"]
+#: What a limit counts: the calls of an agent, those made on behalf of a tenant, or those that use
+#: a model, by what their code reports.
+LimitScope = Literal["agent", "tenant", "model"]
 #: In which order a worker starts calls of equal priority.
 QueueOrder = Literal["arrival", "deadline", "request_age", "depth"]
 
@@ -96,12 +97,19 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Run at most so many calls of an agent or tenant at a time, in each worker."""
+    """Hold calls back that are too many: of an agent, of a tenant, or of those that use a model.
+
+    What is None is not limited.
+    """
 
     kind: ClassVar = "limit"
     scope: LimitScope
     name: str
-    concurrency: int
+    #: Calls that run at a time, in each worker; not for a model.
+    concurrency: int | None = None
+    #: Calls that start, and tokens that they use, in a minute; live workers share them equally.
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -204,7 +212,8 @@ def encode_directive(issued: Issued) -> bytes:
     """Return the value of a directive's entry."""
     directive = issued.directive
     told: dict[str, object] = {"v": 1, "kind": directive.kind}
-    told |= {field.name: getattr(directive, field.name) for field in fields(directive)}
+    values = ((name, getattr(directive, name)) for name in _field_names(type(directive)))
+    told |= {name: value for name, value in values if value is not None}
     told |= {"by": issued.by, "reason": issued.reason, "at": issued.at_s, "epoch": issued.epoch}
     return orjson.dumps(told)
 
@@ -248,26 +257,42 @@ def _field_names(kind: type[Directive]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
+@cache
+def _optional_names(kind: type[Directive]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind) if field.default is None)
+
+
 def flaw(directive: Directive) -> str:
     """Return what is wrong with a directive's values; empty when nothing is."""
-    for name in _field_names(type(directive)):
+    kind = type(directive)
+    for name in _field_names(kind):
         value: object = getattr(directive, name)
-        match name:
-            case "agent" | "session" | "name" | "worker":
-                optional = name == "agent" and isinstance(directive, SetPriority)
-                fits = isinstance(value, str) and is_wire_token(value)
-                fits = fits or (optional and value is None)
-            case "scope":
-                scopes = PriorityScope if isinstance(directive, SetPriority) else LimitScope
-                fits = value in get_args(scopes)
-            case "order":
-                fits = value in get_args(QueueOrder)
-            case "retry_after_s":
-                fits = type(value) in (int, float) and 0 <= cast("float", value) < _NUMBER_MAX
-            case "value" | "below":
-                fits = type(value) is int and abs(value) < _NUMBER_MAX
-            case _:
-                fits = type(value) is int and 0 <= value < _NUMBER_MAX
-        if not fits:
+        absent = value is None and name in _optional_names(kind)
+        if not absent and not _fits(directive, name, value):
             return f"{name} = {value!r}"
+    return _limit_flaw(directive) if isinstance(directive, Limit) else ""
+
+
+def _fits(directive: Directive, name: str, value: object) -> bool:
+    match name:
+        case "agent" | "session" | "name" | "worker":
+            return isinstance(value, str) and is_wire_token(value)
+        case "scope":
+            scopes = PriorityScope if isinstance(directive, SetPriority) else LimitScope
+            return value in get_args(scopes)
+        case "order":
+            return value in get_args(QueueOrder)
+        case "retry_after_s" | "requests_per_min" | "tokens_per_min":
+            return type(value) in (int, float) and 0 <= cast("float", value) < _NUMBER_MAX
+        case "value" | "below":
+            return type(value) is int and abs(value) < _NUMBER_MAX
+        case _:
+            return type(value) is int and 0 <= value < _NUMBER_MAX
+
+
+def _limit_flaw(limit: Limit) -> str:
+    if (limit.concurrency, limit.requests_per_min, limit.tokens_per_min) == (None, None, None):
+        return "no number"
+    if limit.scope == "model" and limit.concurrency is not None:
+        return f"concurrency = {limit.concurrency!r} for a model"
     return ""

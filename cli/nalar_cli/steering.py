@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(epilog="Example: nalar pause Analyst --reason 'the model is down'")(pause)
     app.command(epilog="Example: nalar resume Analyst")(resume)
-    app.command(epilog="Example: nalar limit --tenant acme 4, or nalar limit --agent Analyst 8")(
+    app.command(epilog="Example: nalar limit --tenant acme 4, or --model gpt-4o --tokens 90000")(
         limit
     )
     app.command(epilog="Example: nalar shed Analyst --below 5 --retry-after 30")(shed)
@@ -76,23 +76,51 @@ def resume(agent: Agent, server: Server = None, creds: Creds = None) -> None:
 
 
 def limit(  # noqa: PLR0913, PLR0917 -- each is an option
-    calls: Annotated[int, typer.Argument(metavar="N", min=0, help="Calls at a time per worker.")],
+    calls: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=0, help="Calls at a time per worker.")
+    ] = None,
     agent: Annotated[str, typer.Option("--agent", metavar="NAME", help="Of this agent.")] = "",
     tenant: Annotated[str, typer.Option("--tenant", metavar="NAME", help="For this tenant.")] = "",
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="That use this model, as they report.")
+    ] = "",
+    requests: Annotated[
+        float | None, typer.Option("--requests", metavar="N", min=0, help="Calls in a minute.")
+    ] = None,
+    tokens: Annotated[
+        float | None, typer.Option("--tokens", metavar="N", min=0, help="Tokens in a minute.")
+    ] = None,
     withdraw: Withdraw = False,
     reason: Reason = "",
     server: Server = None,
     creds: Creds = None,
 ) -> None:
-    """Run at most N calls of an agent or tenant at a time.
+    """Limit calls of an agent, tenant or model.
 
-    In each worker; a tenant's are those made on its behalf.
+    At most N run at a time in each worker; so many start, or tokens are used, in a minute, which
+    live workers share equally.
+    Numbers that are not given stay as they stand; --withdraw takes all of them back.
     """
+    from dataclasses import replace
+
     from nalar.directives import Limit
     from nalar.ids import encode_token
+    from nalar_cli.arguments import InputError
 
-    [(scope, name)] = _one_of(agent=agent, tenant=tenant)
-    directive = Limit(scope, encode_token(name), calls)
+    [(scope, name)] = _one_of(agent=agent, tenant=tenant, model=model)
+    if not withdraw and (calls, requests, tokens) == (None, None, None):
+        raise InputError("say how many: N at a time, --requests or --tokens in a minute")
+    asked = Limit(scope, encode_token(name), calls, requests, tokens)
+
+    async def merged(client: "Client") -> Limit:
+        known = [it.issued.directive for it in await client.steering.standing()]
+        stands = [it for it in known if isinstance(it, Limit) and it.about == asked.about]
+        if not stands:
+            return asked
+        given = {"concurrency": calls, "requests_per_min": requests, "tokens_per_min": tokens}
+        return replace(stands[0], **{key: it for key, it in given.items() if it is not None})  # type: ignore[arg-type]
+
+    directive = asked if withdraw else with_client(settings_of(server, creds), merged)
     _put(directive, reason, withdraw, f"{scope} {name}", server, creds)
 
 

@@ -256,6 +256,7 @@ def traits_of(invocation: Invocation) -> Traits:
         tenant=invocation.tenant,
         depth=invocation.path.count(" > "),
         request_at=min(request_at, invocation.created),
+        method=invocation.method,
     )
 
 

@@ -1,12 +1,13 @@
 """What the local controller is told, and what it asks for. Pure: records, no behaviour."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from nalar.controllers.ranking import NO_TRAITS, Traits
 from nalar.directives import Directive
-from nalar.ids import Ref
+from nalar.ids import AgentName, Ref
 
 #: Why a call is to end before it has a result.
 Why = Literal["cancelled", "expired"]
@@ -79,6 +80,8 @@ class Ended:
     """A call is settled (committed and acknowledged, or handed back): forget it."""
 
     key: str
+    #: What its code has used, by model.
+    tokens: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,14 @@ class Directed:
 
 
 @dataclass(frozen=True, slots=True)
+class PeersChanged:
+    """Workers have come or gone: so many are alive, and so many serve each agent."""
+
+    workers: int
+    serving: Mapping[AgentName, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DrainBegan:
     """Start nothing more; give back what has not started."""
 
@@ -129,6 +140,7 @@ Event = (
     | LaneLost
     | StopRequested
     | Directed
+    | PeersChanged
     | DrainBegan
 )
 

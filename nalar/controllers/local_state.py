@@ -27,6 +27,7 @@ from nalar.controllers.local_events import (
     HandBack,
     LaneLost,
     Left,
+    PeersChanged,
     Rejoined,
     Resume,
     Returned,
@@ -122,7 +123,8 @@ class LocalState:
         match event:
             case Arrived():
                 self._arrive(event, effects)
-            case Ended(key):
+            case Ended(key, tokens):
+                self._ready.rates.settle(key, tokens)
                 self._forget(key)
             case Left(key):
                 self._vacate(key, State.WAITING)
@@ -136,12 +138,13 @@ class LocalState:
                 self._settle(event, effects)
             case Ticked(at_s):
                 self._now_s = at_s
+                self._ready.at(at_s)
                 self._expire(effects)
             case LaneLost(keys):
                 self._give_back(keys, effects)
             case StopRequested(key, why):
                 self._stop(key, why, effects)
-            case Directed():
+            case Directed() | PeersChanged():
                 self._obey(event)
             case DrainBegan():
                 self._draining = True
@@ -198,7 +201,10 @@ class LocalState:
     def _make_ready(self, held: LocalCall) -> None:
         self._ready.put(held.arrival.key, held.arrival.traits, held.rank)
 
-    def _obey(self, event: Directed) -> None:
+    def _obey(self, event: Directed | PeersChanged) -> None:
+        if isinstance(event, PeersChanged):
+            self._ready.rates.share(event.workers, event.serving)
+            return
         match event.directive:
             case Pause() as pause:
                 self._ready.pause(pause, withdrawn=event.withdrawn)

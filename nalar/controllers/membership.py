@@ -57,6 +57,7 @@ class Membership:
         #: One look at the leases at a time: what one has opened, another must not close half-way.
         self._turn = asyncio.Lock()
         self._retired = False
+        self._peers: tuple[int, dict[AgentName, int]] | None = None
         self._stale = True
         self._lapsed = False
         self._wake = asyncio.Event()
@@ -195,6 +196,18 @@ class Membership:
     async def _lose(self, agent: AgentName, slot: int) -> None:
         if self._own.pop((agent, slot), None) is not None:
             await self._handlers.lost(agent, slot)
+
+    def peers_changed(self) -> tuple[int, dict[AgentName, int]] | None:
+        """Return how many workers are alive, and how many of them serve each of our agents.
+
+        None when it is as it was when this was asked last.
+        """
+        serving = {agent: len(self._roster.peers(agent)) for agent in self._agents}
+        peers = max(1, self._roster.alive), serving
+        if peers == self._peers:
+            return None
+        self._peers = peers
+        return peers
 
     def slots(self) -> dict[AgentName, list[int]]:
         """Return the slots whose lane is open here, by agent."""

@@ -24,6 +24,7 @@ class Traits:
     depth: int = 0
     #: When its request was made, as far as is known, Unix time.
     request_at: float = 0.0
+    method: str = ""
 
 
 NO_TRAITS: Final = Traits()

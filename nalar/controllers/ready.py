@@ -1,16 +1,22 @@
 """The calls that could start but for an execution slot, and what holds them back. Pure.
 
 Each agent has a queue of its own, so that one that is paused or at its limit is passed over at
-once. A call whose tenant is at its limit is set aside until one of that tenant's has ended.
+once. A call whose tenant is at its limit is set aside until one of that tenant's has ended; one
+that a rate holds back, until time has passed.
 """
 
 import heapq
 from collections import Counter, defaultdict
+from typing import Final
 
 from nalar.controllers.ranking import Rank, Traits
-from nalar.directives import Limit, Pause
+from nalar.controllers.rates import LimitKey, Rates
+from nalar.directives import Limit, LimitScope, Pause
 
 _Place = tuple[Rank, str]
+
+#: Calls that time lines up again for one limit at once, at the least.
+_BACK_MIN: Final = 64
 
 
 class ReadyQueues:
@@ -21,10 +27,12 @@ class ReadyQueues:
         #: Where each call stands; entries of the heaps that say otherwise are stale.
         self._ranks: dict[str, Rank] = {}
         self._traits: dict[str, Traits] = {}
-        self._aside: defaultdict[str, list[_Place]] = defaultdict(list)
+        #: By the limit that holds them back.
+        self._aside: defaultdict[LimitKey, list[_Place]] = defaultdict(list)
         self._paused: set[str] = set()
-        self._limits: dict[tuple[str, str | None], int] = {}
-        self._running: Counter[tuple[str, str | None]] = Counter()
+        self._limits: dict[LimitKey, int] = {}
+        self.rates = Rates()
+        self._running: Counter[LimitKey] = Counter()
 
     def __len__(self) -> int:
         return len(self._ranks)
@@ -52,10 +60,11 @@ class ReadyQueues:
             rank, key = min(heads)
             traits = self._traits[key]
             heapq.heappop(self._queues[traits.agent])
-            if self._is_full("tenant", traits.tenant):
-                heapq.heappush(self._aside[traits.tenant], (rank, key))
+            if (limit := self._held_back(traits)) is not None:
+                heapq.heappush(self._aside[limit], (rank, key))
                 continue
             self.discard(key)
+            self.rates.reserve(key, traits)
             return key
         return None
 
@@ -69,9 +78,17 @@ class ReadyQueues:
             return None
         if agent in self._paused or self._is_full("agent", agent):
             return None
+        if self.rates.is_empty(("agent", agent)):
+            return None
         return queue[0]
 
-    def _is_full(self, scope: str, name: str | None) -> bool:
+    def _held_back(self, traits: Traits) -> LimitKey | None:
+        """Return the limit that keeps such a call from starting now, if one does."""
+        if self._is_full("tenant", traits.tenant):
+            return ("tenant", traits.tenant)
+        return self.rates.empty(traits)
+
+    def _is_full(self, scope: LimitScope, name: str | None) -> bool:
         limit = self._limits.get((scope, name))
         return limit is not None and self._running[scope, name] >= limit
 
@@ -84,17 +101,31 @@ class ReadyQueues:
 
     def ended(self, traits: Traits) -> None:
         """A call gives its slot up."""
-        for counted in (("agent", traits.agent), ("tenant", traits.tenant)):
+        keys: tuple[LimitKey, LimitKey] = (("agent", traits.agent), ("tenant", traits.tenant))
+        for counted in keys:
             self._running[counted] -= 1
             if not self._running[counted]:
                 del self._running[counted]
-        if traits.tenant in self._aside:
-            self._take_back(traits.tenant)
+        if ("tenant", traits.tenant) in self._aside:
+            self._take_back(("tenant", traits.tenant), 1)
 
-    def _take_back(self, tenant: str) -> None:
-        for rank, key in self._aside.pop(tenant, []):
+    def _take_back(self, limit: LimitKey, most: int) -> None:
+        """Line the first calls up again that a limit has held back."""
+        aside = self._aside[limit]
+        while aside and most:
+            rank, key = heapq.heappop(aside)
             if self._ranks.get(key) == rank:
                 heapq.heappush(self._queues[self._traits[key].agent], (rank, key))
+                most -= 1
+        if not aside:
+            del self._aside[limit]
+
+    def at(self, now_s: float) -> None:
+        """Time has passed: line those up again that rates may let start now."""
+        self.rates.at(now_s)
+        for limit in list(self._aside):
+            if not self._is_full(*limit) and not self.rates.is_empty(limit):
+                self._take_back(limit, max(_BACK_MIN, self.rates.room(limit)))
 
     def pause(self, directive: Pause, *, withdrawn: bool = False) -> None:
         """Obey a directive, or no longer."""
@@ -105,9 +136,11 @@ class ReadyQueues:
 
     def limit(self, directive: Limit, *, withdrawn: bool = False) -> None:
         """Obey a directive, or no longer."""
-        if withdrawn:
-            self._limits.pop((directive.scope, directive.name), None)
+        key: LimitKey = (directive.scope, directive.name)
+        if withdrawn or directive.concurrency is None:
+            self._limits.pop(key, None)
         else:
-            self._limits[directive.scope, directive.name] = directive.concurrency
-        if directive.scope == "tenant":
-            self._take_back(directive.name)
+            self._limits[key] = directive.concurrency
+        self.rates.limit(directive, withdrawn=withdrawn)
+        if key in self._aside:
+            self._take_back(key, len(self._aside[key]))

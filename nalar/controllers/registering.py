@@ -1,5 +1,7 @@
 """Telling callers what is served: an agent's description in the registry."""
 
+import os
+import socket
 from typing import Any, Final
 
 import orjson
@@ -11,6 +13,11 @@ from nalar.statestore.port import KeyValue
 
 #: Where the registry keeps what is served, in the control bucket.
 AGENTS: Final = "agent"
+
+
+def here() -> dict[str, object]:
+    """Return what the registry shows of this process."""
+    return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 async def register(control: KeyValue, agent: AgentSpec, slots: int) -> None:

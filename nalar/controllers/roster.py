@@ -34,6 +34,11 @@ class Roster:
         """Return the live workers that serve `agent`."""
         return [name for name, serves in self._serves.items() if agent in serves]
 
+    @property
+    def alive(self) -> int:
+        """How many workers are alive."""
+        return len(self._serves)
+
     def leases(self, agent: AgentName) -> dict[int, tuple[int, WorkerId]]:
         """Return slot -> (revision, owner) of an agent's leases, dead owners included."""
         return dict(self._leases.get(agent, {}))

@@ -7,8 +7,6 @@ call runs in `controllers.run`.
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, assert_never
@@ -36,6 +34,7 @@ from nalar.controllers.local_events import (
     HandBack,
     LaneLost,
     Left,
+    PeersChanged,
     Resume,
     Start,
     Stop,
@@ -46,7 +45,7 @@ from nalar.controllers.membership import Membership, SlotHandlers
 from nalar.controllers.obedience import Obedience
 from nalar.controllers.outcomes import dependency_failed
 from nalar.controllers.pulse import Pulse
-from nalar.controllers.registering import register
+from nalar.controllers.registering import here, register
 from nalar.controllers.reporting import Reporting
 from nalar.controllers.run import Runner
 from nalar.controllers.stops import Stops
@@ -205,8 +204,7 @@ class Worker:
         """Return what the registry shows of this worker."""
         return {
             "worker": self.name,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
+            **here(),
             "agents": sorted(self._intake.agents),
             "concurrency": self._settings.concurrency,
             "finished": self._finished,
@@ -366,7 +364,7 @@ class Worker:
 
     def _forget(self, held: Held) -> None:
         self._intake.release(held)
-        self._feed(Ended(held.key))
+        self._feed(Ended(held.key, held.tokens))
         self._ended.set()
         self._ask()
 
@@ -394,6 +392,8 @@ class Worker:
         """Let time pass for calls that have not started; write snapshots behind."""
         while True:
             await asyncio.sleep(_TICK_S)
+            if (peers := self._membership.peers_changed()) is not None:
+                self._feed(PeersChanged(*peers))
             self._feed(Ticked(self._clock.now_s()))
             for session in self._sessions.unsaved():
                 await self._sessions.save(session, self._clock.now_s())

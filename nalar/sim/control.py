@@ -9,7 +9,7 @@ from nalar.cluster.policy import Policy
 from nalar.cluster.view import ClusterView
 from nalar.directives import Drain, Issued, Kill, Provision, key_of
 from nalar.ids import AgentName
-from nalar.sim.steering import direct, drain, withdraw
+from nalar.sim.steering import direct, drain, pass_time, withdraw
 from nalar.sim.supervising import Supervising
 from nalar.sim.world import World
 
@@ -56,6 +56,8 @@ class Control:
     def _report(self, *, first: bool = False) -> None:
         now_s = self._world.timeline.now_s
         known = self.view.workers
+        if self._world.standing.has_rates:
+            pass_time(self._world)
         for worker in self._world.fabric.workers.values():
             new = first or worker.name not in known
             if new or worker.has_news:

@@ -8,7 +8,7 @@ grow with the cluster.
 from dataclasses import dataclass, field
 
 from nalar.controllers.local_events import Directed
-from nalar.directives import Directive, SetPriority, key_of
+from nalar.directives import Directive, Limit, SetPriority, key_of
 
 
 def is_narrow(directive: Directive) -> bool:
@@ -44,6 +44,14 @@ class Standing:
                 self.forget(directive.name)
         else:
             self._broad.pop(key_of(directive), None)
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether anything stands that time lets go on."""
+        return any(
+            isinstance(it, Limit) and (it.requests_per_min, it.tokens_per_min) != (None, None)
+            for it in self._broad.values()
+        )
 
     def joining(self) -> list[Directed]:
         """Return what a worker that joins must be told."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable
 
-from nalar.controllers.local_events import Directed, DrainBegan, LaneLost, Ticked
+from nalar.controllers.local_events import Directed, DrainBegan, LaneLost, PeersChanged, Ticked
 from nalar.directives import Directive, Limit, Order, Pause, Route, SetPriority, Shed
+from nalar.ids import AgentName
 from nalar.sim.invocation import Invocation
 from nalar.sim.worker import SimWorker
 from nalar.sim.world import World
@@ -107,3 +108,12 @@ def keys_of(worker: SimWorker, agent: str, wanted: Callable[[Invocation], bool])
         for key, held in worker.held.items()
         if held.agent is not None and held.agent.name == agent and wanted(held)
     )
+
+
+def pass_time(world: World) -> None:
+    """Let rates fill, each worker by its share."""
+    fabric = world.fabric
+    serving = {AgentName(name): len(workers) for name, workers in fabric.serving.items()}
+    for worker in list(fabric.workers.values()):
+        world.feed(worker, PeersChanged(len(fabric.workers), serving))
+        world.feed(worker, Ticked(world.timeline.now_s))

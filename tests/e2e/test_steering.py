@@ -90,7 +90,12 @@ def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
     served("limit", "--tenant", "acme", 4)
     served("prioritize", "--session", "corner", "--agent", "Counter", "--", -5)
     told = {row["kind"]: row["directive"] for row in standing(served, "limit", "priority")}
-    assert told["limit"] == {"scope": "tenant", "name": "acme", "concurrency": 4}
+    served("limit", "--tenant", "acme", "--tokens", 9000)
+    told |= {row["kind"]: row["directive"] for row in standing(served, "limit")}
+    assert told["limit"] == {
+        "scope": "tenant", "name": "acme", "concurrency": 4,
+        "requests_per_min": None, "tokens_per_min": 9000.0,
+    }  # fmt: skip
     assert told["priority"]["value"] == -5
     served("limit", "--tenant", "acme", 4, "--withdraw")
     served("prioritize", "--session", "corner", "--agent", "Counter", "--withdraw", 0)
@@ -116,7 +121,9 @@ def test_an_agent_that_sheds_refuses_requests_until_it_is_withdrawn(served: Nala
         (["pause", "nobody"], "no agent named 'nobody'"),
         (["shed", "nobody"], "no agent named 'nobody'"),
         (["drain", "nobody"], "no worker 'nobody' is alive"),
-        (["limit", "3"], "name one of --agent or --tenant"),
+        (["limit", "3"], "name one of --agent or --tenant or --model"),
+        (["limit", "--agent", "x"], "say how many"),
+        (["limit", "--model", "small", "3"], "concurrency = 3 for a model"),
         (["limit", "--agent", "x", "-1"], "-1"),
     ],
 )

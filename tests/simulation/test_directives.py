@@ -103,3 +103,11 @@ def test_who_is_refused_is_counted_and_keeps_nobody_waiting() -> None:
     shed = run(Crowd(*QUEUE), (0.0, Shed(AGENT, below=1, retry_after_s=1.0)))
     assert (shed.requests, shed.shed) == (1, 2)
     assert shed.p99_s == pytest.approx(10.0, abs=0.1)
+
+
+def test_a_rate_lets_calls_start_as_time_passes() -> None:
+    crowd = Crowd(*((1.0, "x", 40.0) for _ in range(4)), concurrency=8)
+    assert run(crowd).in_time == 1.0, "else this says nothing"
+    slow = run(crowd, (0.0, Limit("tenant", "x", None, 1.0)))
+    assert slow.in_time == 0.25, "one is saved up, the next comes after a minute"
+    assert slow.unfinished == 0
