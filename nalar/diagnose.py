@@ -1,5 +1,6 @@
 """What is wrong with a running system, and what to do about it: for `nalar doctor`."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,6 +15,11 @@ from nalar.settings import Settings
 #: Ends in a row after which a worker is said not to stay alive.
 _FAILURES: Final = 2
 
+#: What is stored to see whether it is, and how long that may take, in seconds.
+_PROBE: Final = "doctor"
+#: More than the last page of a file may have room for on a disk that is full.
+_PROBE_TEXT: Final = b" " * 8192
+_STORE_S: Final = 3.0
 #: "note" is a fact that this connection cannot judge.
 State = Literal["ok", "wrong", "note"]
 
@@ -32,7 +38,12 @@ async def diagnose(settings: Settings) -> list[Finding]:
     """Look at the server, what it stores and who works; never raises for what it looks for."""
     try:
         async with connect(settings=settings) as client:
-            return [*_server(client), *await _stored(client), *_nodes(await client.scaling.fleet())]
+            return [
+                *_server(client),
+                await _storing(client),
+                *await _stored(client),
+                *_nodes(await client.scaling.fleet()),
+            ]
     except NalarError as error:
         remedy = (
             "start one with `nalar dev MODULE` or `nalar server`, or say where it is with "
@@ -61,6 +72,21 @@ def _server(client: Client) -> list[Finding]:
             )
         )
     return found
+
+
+async def _storing(client: Client) -> Finding:
+    """Give the server an entry to store: one whose disk is full answers everything else."""
+    try:
+        async with asyncio.timeout(_STORE_S):
+            await client.host.backend.control.put(_PROBE, _PROBE_TEXT, ttl_s=_STORE_S)
+    except (NalarError, TimeoutError) as error:
+        return Finding(
+            "wrong",
+            f"the server does not store what it is given: {str(error) or f'not in {_STORE_S:g} s'}",
+            "look at its log: a full disk needs room, then a restart of the server; credentials "
+            "need the right to write",
+        )
+    return Finding("ok", "the server stores what it is given")
 
 
 async def _stored(client: Client) -> list[Finding]:

@@ -11,6 +11,15 @@ from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from tests.faults.bank import Bank, opened
 
 
+@pytest.fixture(scope="session")
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server on a port that it keeps when it is restarted."""
