@@ -60,7 +60,9 @@ async def test_three_thousand_transfers_survive_the_loss_of_leaders(tmp_path: Pa
     options = Options(
         seed=2, transfers=3_000, faults=30, rate=30, work_s=0.02, lease_s=4.0,
         controllers=CONTROLLERS,
-        kinds=(SERVER_KILL, SERVER_FREEZE, WORKER_KILL, WORKER_FREEZE, CALLER_KILL, CONTROLLER_KILL),
+        kinds=(
+            SERVER_KILL, SERVER_FREEZE, WORKER_KILL, WORKER_FREEZE, CALLER_KILL, CONTROLLER_KILL,
+        ),
     )  # fmt: skip
     async with three_servers(tmp_path) as servers:
         outcome = await Run(options, servers, tmp_path).go()

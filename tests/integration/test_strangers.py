@@ -51,7 +51,8 @@ async def test_listings_and_housekeeping_pass_over_what_is_not_ours(server: Embe
             server.url,
             "nalar_control.agent.odd", "nalar_control.agent.a.b", "nalar_control.worker.odd",
             "nalar_control.run.odd", "nalar_control.dead.odd", "nalar_control.lease.odd.x.y",
-            "nalar.state", "nalar.state.odd", "nalar.state.a.b.c", "nalar.call.s.StrangersNotes.===.a.b.c",
+            "nalar.state", "nalar.state.odd", "nalar.state.a.b.c",
+            "nalar.call.s.StrangersNotes.===.a.b.c",
         )  # fmt: skip
         assert [told["name"] for told in await client.agents()] == ["StrangersNotes"]
         assert all(told["worker"] != "odd" for told in await client.workers())
