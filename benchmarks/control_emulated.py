@@ -1,7 +1,6 @@
 """Workers that only report: what a controller hears of a large cluster, from one process."""
 
 import asyncio
-from collections.abc import Iterator
 from itertools import count
 
 import orjson
@@ -9,8 +8,9 @@ import orjson
 from benchmarks import child
 from nalar.backend import Backend
 from nalar.clock import SystemClock
+from nalar.controllers.meter import REFILL_MAX
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
-from nalar.reports import AgentLoad, Report, RequestLoad, SessionLoad
+from nalar.reports import PER_SECOND_MAX, AgentLoad, Report, RequestLoad, SessionLoad
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
 
@@ -22,8 +22,6 @@ CONCURRENCY = 64
 FUTURES_PER_SESSION = 8
 #: So many futures of all wait, the others run or wait for others.
 WAITING_ONE_IN = 4
-#: Entries of one report, as real workers have them.
-_ENTRIES_MAX = 1_000
 AGENT = AgentName("Emulated")
 CLOCK = SystemClock()
 
@@ -41,18 +39,28 @@ class EmulatedWorker:
         self._slot = number
         self._number = 0
         self._turn = count()
+        self._left = futures
         self._load = AgentLoad(queued=futures, running=CONCURRENCY, finished=1, service_s=1.0)
 
-    def full(self) -> Iterator[Report]:
-        """Yield all there is, in parts as real workers do."""
-        for start in range(0, len(self.roots), _ENTRIES_MAX):
-            report = self._report(full=start == 0)
-            roots = self.roots[start : start + _ENTRIES_MAX]
-            report.requests = {root: self._request(index, 0) for index, root in enumerate(roots)}
-            sessions = self.sessions[start : start + _ENTRIES_MAX]
-            told = {name: self._session(index, 1.0) for index, name in enumerate(sessions)}
-            report.sessions = {AGENT: {**told}}
-            yield report
+    def ask(self) -> None:
+        """Somebody wants all there is: told bit by bit, as real workers do."""
+        self._left = 0
+
+    def refill(self) -> Report | None:
+        """Return the next part of all there is; None once all is told."""
+        start, end = self._left, self._left + REFILL_MAX
+        if start >= len(self.roots):
+            return None
+        self._left = end
+        report = self._report(full=start == 0)
+        report.requests = {
+            root: self._request(index, 0) for index, root in enumerate(self.roots[start:end])
+        }
+        told = {
+            name: self._session(index, 1.0) for index, name in enumerate(self.sessions[start:end])
+        }
+        report.sessions = {AGENT: {**told}}
+        return report
 
     def some(self, changed: int) -> Report:
         """Return what has changed: another part of the futures each time."""
@@ -102,26 +110,25 @@ async def emulate(url: str, futures: int, changed: int, period_s: float) -> None
     asked = asyncio.Event()
     backend.reports.on_ask(asked.set)
     child.say({"ready": "emulated"})
+    ticks = count()
     while True:
-        await _period(backend, workers, asked, changed, period_s)
+        if asked.is_set():
+            asked.clear()
+            for worker in workers:
+                worker.ask()
+        quiet = next(ticks) % round(period_s * PER_SECOND_MAX)
+        await _tick(backend, workers, 0 if quiet else changed)
 
 
-async def _period(
-    backend: Backend,
-    workers: list[EmulatedWorker],
-    asked: asyncio.Event,
-    changed: int,
-    period_s: float,
-) -> None:
-    full = asked.is_set()
-    asked.clear()
+async def _tick(backend: Backend, workers: list[EmulatedWorker], changed: int) -> None:
+    """Report once for each worker, spread over the time between two reports."""
+    loop = asyncio.get_running_loop()
     share, rest = divmod(changed, WORKERS)
+    due_s = loop.time()
     for number, worker in enumerate(workers):
-        if full:
-            for report in worker.full():
-                backend.reports.publish(report)
-                await asyncio.sleep(0)
-        else:
+        if (part := worker.refill()) is not None:
+            backend.reports.publish(part)
+        elif changed:
             backend.reports.publish(worker.some(share + (number < rest)))
-        # Spread over the period, as the reports of workers are that know nothing of each other.
-        await asyncio.sleep(period_s / WORKERS)
+        due_s += 1 / PER_SECOND_MAX / WORKERS
+        await asyncio.sleep(max(0.0, due_s - loop.time()))

@@ -21,6 +21,8 @@ from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoa
 _SMOOTHING: Final = 0.1
 #: Sessions, and requests, in one report at the most; what is beyond comes in the next one.
 ENTRIES_MAX: Final = 2000
+#: Of all there is, so many in one report: listeners who ask all workers are not to be swamped.
+REFILL_MAX: Final = 50
 #: Entries of calls that wait no longer which may stay in a line beside as many as wait.
 _STALE_MAX: Final = 64
 
@@ -125,13 +127,16 @@ class Meter:
         #: In the order in which they are told.
         self._changed_sessions: dict[_SessionKey, None] = {}
         self._changed_requests: dict[RootId, None] = {}
+        #: What is still to be told of all there was when a full report was asked for.
+        self._left_sessions: dict[_SessionKey, None] = {}
+        self._left_requests: dict[RootId, None] = {}
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to report."""
         return (
-            bool(self._changed_sessions)
-            or bool(self._changed_requests)
+            bool(self._changed_sessions or self._changed_requests)
+            or bool(self._left_sessions or self._left_requests)
             or any(agent.changed for agent in self._agents.values())
         )
 
@@ -213,8 +218,8 @@ class Meter:
         if full:
             for agent in self._agents.values():
                 agent.changed = True
-            self._changed_sessions |= dict.fromkeys(self._sessions)
-            self._changed_requests |= dict.fromkeys(self._requests)
+            self._left_sessions = dict.fromkeys(self._sessions)
+            self._left_requests = dict.fromkeys(self._requests)
         self._number += 1
         report = Report(
             self._worker, self._number, now_s, full, self._concurrency, self._running, applied,
@@ -223,9 +228,9 @@ class Meter:
         for name, agent in sorted(self._agents.items()):
             if agent.changed:
                 report.agents[name] = self._told_agent(agent)
-        for key in _first(self._changed_sessions, self._entries_max):
+        for key in _next(self._changed_sessions, self._left_sessions, self._entries_max):
             report.sessions.setdefault(key[0], {})[key[1]] = self._told_session(key)
-        for root in _first(self._changed_requests, self._entries_max):
+        for root in _next(self._changed_requests, self._left_requests, self._entries_max):
             report.requests[root] = self._told_request(root)
         return report
 
@@ -363,6 +368,16 @@ def _count(load: AgentLoad, place: Place, by: int) -> None:
             load.waiting += by
         case Place.ELSEWHERE:
             pass
+
+
+def _next(changed: dict[_Key, None], left: dict[_Key, None], most: int) -> list[_Key]:
+    """Take the next keys out: of what has changed first, then some of what is left to be told."""
+    keys = _first(changed, most)
+    if left:
+        for key in keys:
+            left.pop(key, None)
+        keys += _first(left, min(REFILL_MAX, most - len(keys)))
+    return keys
 
 
 def _first(of: dict[_Key, None], most: int) -> list[_Key]:

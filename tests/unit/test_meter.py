@@ -18,7 +18,7 @@ from nalar.controllers.local_events import (
     Start,
 )
 from nalar.controllers.local_state import LocalState
-from nalar.controllers.meter import ENTRIES_MAX, Meter, Spent
+from nalar.controllers.meter import ENTRIES_MAX, REFILL_MAX, Meter, Spent
 from nalar.controllers.ranking import Traits
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, RequestLoad
@@ -190,6 +190,25 @@ def test_more_than_fits_comes_in_several_reports() -> None:
     assert [len(report.requests) for report in reports] == [ENTRIES_MAX, ENTRIES_MAX, 1]
     assert all(view.take(report) for report in reports)
     assert len(view.sessions) == len(view.requests) == 2 * ENTRIES_MAX + 1
+
+
+def test_all_there_is_is_told_bit_by_bit_and_what_changes_meanwhile_goes_first() -> None:
+    it, there = Metered(concurrency=2), 3 * REFILL_MAX
+    for number in range(there):
+        it.arrive(f"{number}", session=f"s{number}")
+    it.report()
+    assert not it.changed
+    view, first = ClusterView(), it.report(full=True)
+    assert len(first.sessions[DESK]) == len(first.requests) == REFILL_MAX
+    it.end("0")
+    it.arrive("new", session="new")
+    second = it.report()
+    assert {"s0", "s2", "new"} <= second.sessions[DESK].keys()
+    assert len(second.sessions[DESK]) == REFILL_MAX + 3
+    for report in (first, second, it.report()):
+        assert view.take(report)
+    assert len(view.sessions) == len(view.requests) == there
+    assert not it.changed
 
 
 def test_the_oldest_is_found_however_many_came_and_went_behind_it() -> None:
