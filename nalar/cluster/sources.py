@@ -30,6 +30,8 @@ log = logging.getLogger("nalar.controller")
 
 #: How often the queues are looked at, in seconds.
 _QUEUES_S: Final = 1.0
+#: How long a listener that misses reports all the time rests between asking, at the most.
+_ASK_MAX_S: Final = 30.0
 #: How often registry and directives are listed, in case a notice was lost, in seconds.
 _LIST_S: Final = 30.0
 #: How long a newcomer waits for the reports of all workers before it decides without some.
@@ -61,6 +63,8 @@ class Sources:
         self._listed_s = self._begun_s = float("-inf")
         #: A report was missed: told by the mind's thread.
         self._missed = False
+        #: When it was asked for last, and how long not to ask again.
+        self._asked_s, self._rest_s = float("-inf"), _QUEUES_S
         self._watches: list[Watch] = []
         backend.on_reconnect(self._doubt)
 
@@ -94,12 +98,23 @@ class Sources:
                     self._wake.clear()
                     self._mind.overrun = False
                     await self._list()
-                if self._missed:
-                    self._missed = False
-                    self._backend.reports.ask()
+                self._ask_for_missed()
                 await self._look_at_queues()
             except NalarError as error:
                 log.warning("the cluster cannot be seen: %s", error)
+
+    def _ask_for_missed(self) -> None:
+        """Ask for all there is if something was missed; more rarely if that goes on.
+
+        Who cannot keep up would be swamped by what it asks for.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._asked_s < self._rest_s:
+            return
+        self._rest_s = min(_ASK_MAX_S, 2 * self._rest_s) if self._missed else _QUEUES_S
+        if self._missed:
+            self._missed, self._asked_s = False, now_s
+            self._backend.reports.ask()
 
     # Reports.
 

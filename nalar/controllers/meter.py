@@ -22,7 +22,7 @@ _SMOOTHING: Final = 0.1
 #: Sessions, and requests, in one report at the most; what is beyond comes in the next one.
 ENTRIES_MAX: Final = 2000
 #: Of all there is, so many in one report: listeners who ask all workers are not to be swamped.
-REFILL_MAX: Final = 50
+REFILL_MAX: Final = 20
 #: Entries of calls that wait no longer which may stay in a line beside as many as wait.
 _STALE_MAX: Final = 64
 
