@@ -19,7 +19,8 @@ from nalar.cluster.fleet import PROVISIONS, Fleet
 from nalar.cluster.nodes import NODES, Group, GroupState, NodeEntry, decode_node, encode_node
 from nalar.cluster.placement import Placement, place, to_hold
 from nalar.controllers.pulse import BEATS, Entry
-from nalar.errors import MalformedMessage, NalarError, UsageError
+from nalar.errors import Conflict, MalformedMessage, NalarError, UsageError
+from nalar.ids import new_name
 from nalar.place import Command
 from nalar.pool import Pool
 from nalar.processes import StopSignals
@@ -50,7 +51,9 @@ class Node:
         self._pause_s = settings.lease_s / BEATS
         #: What we tell of ourselves, as it was told last.
         self._about = about
-        self._entry = Entry(backend.control, f"{NODES}.{about.node}", settings.lease_s)
+        self._entry = Entry(
+            backend.control, f"{NODES}.{about.node}", settings.lease_s, self._is_ours
+        )
         self._stop = stop
         self._fleet = Fleet()
         self._offers: dict[str, Offer] = {}
@@ -96,7 +99,8 @@ class Node:
 
         Raises UsageError when another node of this name is alive.
         """
-        await self._take_name()
+        if not await self._take_name():
+            return
         self.offer(offers)
         watches = [self._control.watch(prefix, self._heard) for prefix in (NODES, PROVISIONS)]
         try:
@@ -108,31 +112,39 @@ class Node:
 
     # Among others.
 
-    async def _take_name(self) -> None:
-        """Make sure that no other node has our name; one that has died may have."""
+    async def _take_name(self) -> bool:
+        """Make sure that no other node has our name; False when the user asks to stop first."""
         key = f"{NODES}.{self.name}"
         stands = await self._control.get(key)
-        if stands is None or (other := _node(stands)) is None or self._was_ours(other):
-            return
-        log.info("a node %s, pid %d on %s, is or was there", self.name, other.pid, other.host)
+        if stands is None or (other := _node(stands)) is None:
+            return True
+        if other.host == self._about.host and not _is_alive(other.pid):
+            await self._control.delete(key)
+            return True
+        log.info("a node %s is or was there, process %d of %s", self.name, other.pid, other.host)
         lapsed = asyncio.get_running_loop().time() + self._pause_s * BEATS
         while (again := await self._control.get(key)) is not None:
             late = asyncio.get_running_loop().time() > lapsed
             if again.revision != stands.revision or late:
-                raise UsageError(
-                    f"a node named {self.name} is alive, process {other.pid} of {other.host}: give "
-                    "this one another name (--name, or name under [node] in nalar.toml)"
-                )
+                raise self._taken(other)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s / 2):
                     await self._stop.asked.wait()
-                    return
+                    return False
+        return True
 
-    def _was_ours(self, other: NodeEntry) -> bool:
-        """Say whether an entry is one of a process of this machine that has ended."""
-        return other.host == self._about.host and (
-            other.pid == self._about.pid or not _is_alive(other.pid)
+    def _taken(self, other: NodeEntry | None = None) -> UsageError:
+        who = "" if other is None else f", process {other.pid} of {other.host}"
+        return UsageError(
+            f"a node named {self.name} is alive{who}: give this one another name (--name, or name "
+            "under [node] in nalar.toml)"
         )
+
+    def _is_ours(self, value: bytes) -> bool:
+        """Say whether an entry under our name is our own."""
+        with contextlib.suppress(MalformedMessage):
+            return decode_node(value).instance == self._about.instance
+        return False
 
     def _heard(self, entry: KeyValueEntry) -> None:
         if self._fleet.take(entry):
@@ -155,17 +167,24 @@ class Node:
         await self._tell(due=True)
         beaten_at, beats = clock(), 0
         while not self._stop.asked.is_set():
-            # Without the server what runs goes on; it is tried again.
-            with contextlib.suppress(NalarError):
-                if self._stale:
-                    await self._list()
-                self._act()
-                due = clock() - beaten_at >= self._pause_s
-                if due:
-                    beaten_at, beats = clock(), beats + 1
-                    self._stale = beats % _LISTED_EVERY == 0
-                await self._tell(due=due)
+            due = clock() - beaten_at >= self._pause_s
+            if due:
+                beaten_at, beats = clock(), beats + 1
+                self._stale = self._stale or beats % _LISTED_EVERY == 0
+            try:
+                await self._turn(due=due)
+            except UsageError:
+                raise
+            except NalarError as error:
+                # Without the server what runs goes on.
+                log.debug("%s tries again: %s", self.name, error)
             await self._next(max(0.0, beaten_at + self._pause_s - clock()))
+
+    async def _turn(self, *, due: bool) -> None:
+        if self._stale:
+            await self._list()
+        self._act()
+        await self._tell(due=due)
 
     async def _next(self, pause_s: float) -> None:
         """Wait for news, a stop, or for so long."""
@@ -182,8 +201,6 @@ class Node:
 
     def _act(self) -> None:
         """Run what is ours to run by all that is known."""
-        if self._stale:
-            return
         own = self._about = self._described()
         others = [it for name, it in self._fleet.nodes.items() if name != self.name]
         placement = place([own, *others], self._fleet.provisioned)
@@ -224,7 +241,12 @@ class Node:
         self._about = self._described()
         told = encode_node(self._about)
         if due or told != self._told:
-            if not await self._entry.renew(told) and self._told:
+            try:
+                stood = await self._entry.renew(told)
+            except Conflict:
+                # We were frozen or cut off, and another of our name has come.
+                raise self._taken() from None
+            if not stood and self._told:
                 log.warning("%s: others took this node for dead, and run its share", self.name)
             self._told = told
 
@@ -249,7 +271,11 @@ class Node:
         finally:
             telling.cancel()
             await asyncio.wait({telling})
-            await self._entry.remove()
+            stands = None
+            with contextlib.suppress(NalarError):
+                stands = await self._control.get(f"{NODES}.{self.name}")
+            if stands is not None and self._is_ours(stands.value or b""):
+                await self._entry.remove()
 
     async def _say_goodbye(self) -> None:
         while True:
@@ -276,4 +302,11 @@ def _is_alive(pid: int) -> bool:
 
 def machine(name: str, max_workers: int, resources: dict[str, float]) -> NodeEntry:
     """Return what a node of this process tells of itself before it runs anything."""
-    return NodeEntry(name, socket.gethostname(), os.getpid(), max_workers, resources)
+    return NodeEntry(
+        name,
+        socket.gethostname(),
+        os.getpid(),
+        max_workers,
+        resources,
+        instance=new_name("", os.urandom(8)),
+    )

@@ -70,6 +70,8 @@ class NodeEntry:
     leaving: bool = False
     #: By the groups' keys.
     groups: Mapping[str, GroupState] = field(default_factory=dict[str, GroupState])
+    #: Tells it from other processes that have its name.
+    instance: str = ""
 
 
 def encode_node(entry: NodeEntry) -> bytes:
@@ -87,6 +89,7 @@ def node_as_json(entry: NodeEntry) -> dict[str, Any]:
         "max_workers": entry.max_workers,
         "resources": dict(entry.resources),
         "leaving": entry.leaving,
+        "instance": entry.instance,
         "groups": [
             {
                 "name": it.group.name,
@@ -125,6 +128,7 @@ def decode_node(body: bytes) -> NodeEntry:
             _amounts(told["resources"]),
             bool(told.get("leaving")),
             {state.group.key: state for state in states},
+            str(told.get("instance", ""))[:_TEXT_MAX],
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise MalformedMessage(f"not the entry of a node: {error!r}") from error

@@ -48,19 +48,31 @@ Holds = Callable[[], Iterable[tuple[Delivery, bool]]]
 class Entry:
     """An entry of a process in the registry, with a time to live."""
 
-    def __init__(self, control: KeyValue, key: str, ttl_s: float) -> None:
+    def __init__(
+        self,
+        control: KeyValue,
+        key: str,
+        ttl_s: float,
+        is_ours: Callable[[bytes], bool] = lambda _: True,
+    ) -> None:
         self._control = control
         self._key = key
+        #: Says of an entry that stands whether it is our own, whose answer was lost.
+        self._is_ours = is_ours
         self._ttl_s = ttl_s
         self._revision = 0
 
     async def renew(self, value: bytes) -> bool:
-        """Write the entry; return False when it had lapsed: others may have what was ours."""
+        """Write the entry; return False when it had lapsed: others may have what was ours.
+
+        Raises Conflict when another process has our name.
+        """
         try:
             self._revision = await self._put(value, self._revision)
         except Conflict:
             stands = await self._control.get(self._key)
-            # Nobody else writes it: an entry that stands is ours, its answer was lost.
+            if stands is not None and not self._is_ours(stands.value or b""):
+                raise
             self._revision = await self._put(value, stands.revision if stands else 0)
             return stands is not None
         return True

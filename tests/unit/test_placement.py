@@ -110,6 +110,16 @@ def test_a_worker_that_moves_goes_only_once_its_successor_serves() -> None:
     assert to_hold(place(serving, {"A": 2}), serving, "old") == {"A": 1}
 
 
+def test_no_more_leave_than_have_successors() -> None:
+    nodes = [node(name, group("A", workers=6)) for name in ("a", "b", "new")]
+    nodes = running(nodes, {"a": {"A": 3}, "b": {"A": 3}, "new": {"A": 2}})
+    state = nodes[2].groups["A"]
+    nodes[2] = replace(nodes[2], groups={"A": replace(state, ready=1)})
+    placement = place(nodes, {})
+    assert placement.counts == {name: {"A": 2} for name in ("a", "b", "new")}
+    assert [to_hold(placement, nodes, name)["A"] for name in ("a", "b", "new")] == [2, 3, 2]
+
+
 def test_fewer_workers_leave_at_once_and_a_leaving_node_holds_none() -> None:
     [only] = running([node("n", group("A"))], {"n": {"A": 4}})
     assert to_hold(place([only], {"A": 1}), [only], "n") == {"A": 1}
