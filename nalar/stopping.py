@@ -10,14 +10,15 @@ from typing import Literal
 
 from nalar.errors import CallError, Cancelled, Expired
 
-#: Why code is to stop: somebody cancelled its call, its deadline passed, it ran for too long, or it
-#: waits for so long that its call is suspended.
-Reason = Literal["cancelled", "expired", "timeout", "suspended"]
+#: Why code is to stop: somebody cancelled its call, its deadline passed, it ran for too long, it
+#: waits for so long that its call is suspended, or its call is to run elsewhere.
+Reason = Literal["cancelled", "expired", "timeout", "suspended", "preempted"]
 
 _RAISED: dict[Reason, tuple[type[CallError], str]] = {
     "cancelled": (Cancelled, "this call was cancelled: its code is to end now"),
     "expired": (Expired, "the deadline of this call has passed: its code is to end now"),
     "timeout": (Cancelled, "this call ran longer than its timeout_s: its code is to end now"),
+    "preempted": (Cancelled, "this call is to run elsewhere: it will run again"),
     "suspended": (Cancelled, "this call waits for long and is suspended: it will run again"),
 }
 

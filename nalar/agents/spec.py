@@ -136,8 +136,10 @@ class Hints:
     stateful: bool = False
     #: Calls may be handed over several at a time.
     batchable: bool = False
-    #: A call may be stopped and started again for a more urgent one.
-    preemptable: bool = False
+    #: A call that runs may be stopped, so that it begins again elsewhere: its session is moved, or
+    #: its worker drains. The name of a method (a private one, else it is served): it is called,
+    #: without arguments, to make the code end, and must return at once.
+    preemptable: bool | str = False
     min_instances: int = 0
     #: None is as many as the cluster allows.
     max_instances: int | None = None
@@ -145,10 +147,13 @@ class Hints:
     resources: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        for name in ("stateful", "batchable", "preemptable"):
+        for name in ("stateful", "batchable"):
             value: object = getattr(self, name)
             if not isinstance(value, bool):
                 raise UsageError(f"{name} is True or False, not {value!r}")
+        preemptable = cast("object", self.preemptable)
+        if not isinstance(preemptable, bool | str) or preemptable == "":
+            raise UsageError(f"preemptable is True or the name of a method, not {preemptable!r}")
         low = cast("object", self.min_instances)
         if not isinstance(low, int) or low < 0:
             raise UsageError(f"min_instances is a count from 0 up, not {low!r}")
@@ -206,6 +211,11 @@ class AgentSpec:
         """Raise UsageError for what would fail at the first call: before it is served."""
         for method in self.methods.values():
             method.signature.check()
+        name, owner = self.hints.preemptable, self.factory
+        if isinstance(name, str) and not (
+            callable(getattr(owner, name, None)) or (owner and not isinstance(owner, type))
+        ):
+            raise UsageError(f"{self.name} has no method {name!r}, which preemptable names")
 
     def make(self) -> object | None:
         """Return a fresh instance to run methods on; None for a tool or workflow."""

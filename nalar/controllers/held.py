@@ -54,6 +54,8 @@ class Held:
     living: "Living | None" = None
     #: Set once it is suspended: for how long its message is handed back, in seconds.
     asleep_s: float | None = None
+    #: What its method runs on, once that was made.
+    instance: object | None = None
     #: Children whose error stands up to here in the ledger are made again (`Lineage`).
     failed_upto: int = 0
     #: What directives and reports tell it by, and when it came.

@@ -9,6 +9,7 @@ from nalar.clock import Clock
 from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
 from nalar.controllers.local_events import Directed, Event, LaneLost
+from nalar.controllers.preempting import preempt
 from nalar.directives import Directive, Drain, Kill, Pause, Route, Shed, key_of
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.statestore.sessions import Sessions
@@ -46,7 +47,10 @@ class Obedience:
         match directive:
             case Route():
                 # Handed back, they come again, and are passed on to where they belong now.
-                self._feed(LaneLost(self._intake.route(directive, withdrawn=withdrawn)))
+                elsewhere = self._intake.route(directive, withdrawn=withdrawn)
+                self._feed(LaneLost(elsewhere))
+                held = self._intake.held
+                preempt(held[key] for key in elsewhere if key in held)
                 self._spawn(self._give_up(directive.agent, directive.session))
             case Shed():
                 self._intake.admission.obey(directive, withdrawn)
@@ -58,6 +62,10 @@ class Obedience:
                     (self.paused.discard if withdrawn else self.paused.add)(directive.agent)
                     self._credits.mute(f"{directive.agent}/", muted=not withdrawn)
                 self._feed(Directed(directive, withdrawn=withdrawn))
+
+    def stop_preemptable(self) -> None:
+        """Stop what may run elsewhere: this worker drains."""
+        preempt(self._intake.held.values())
 
     async def _give_up(self, agent: AgentName, session: SessionId) -> None:
         """Write a session's snapshot, for whoever has it next, and forget our copy."""

@@ -13,7 +13,6 @@ import random
 import orjson
 
 from nalar.agents.executor import Executor, Outcome, describe_error, failed
-from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.calls import Calls
@@ -246,7 +245,7 @@ class Runner:
                 call.activity.began(task)
             outcome = await self._executor.run(
                 held.spec,
-                lambda: self._instance(held.agent, fields),
+                lambda: self._instance(held, fields),
                 arguments,
                 resolved,
                 call,
@@ -272,18 +271,20 @@ class Runner:
         limit = self._settings.value_max_bytes
         return within_limits(held.invocation, outcome, self._clock.now_s(), limit)
 
-    def _instance(self, agent: AgentSpec, fields: ManagedFields | None) -> object | None:
+    def _instance(self, held: Held, fields: ManagedFields | None) -> object | None:
         """Return what a method runs on: made once a process, copied for a session's call.
 
         So what a constructor loads is shared, and what a call sets on `self` beside its managed
         fields is gone after it rather than seen by another session.
         """
+        agent = held.agent
         if agent.name not in self._instances:
             self._instances[agent.name] = agent.make()
         instance = self._instances[agent.name]
         if fields is not None:
             instance = copy.copy(instance)
             fields.bind(instance)
+        held.instance = instance
         return instance
 
     async def _recorded(self, held: Held) -> dict[FutureId, LedgerEntry] | None:

@@ -180,6 +180,7 @@ class Worker:
         for name in list(self._inboxes):
             await self._close(name)
         self._feed(DrainBegan())
+        self._obedience.stop_preemptable()
         await self._membership.give_up()
         try:
             async with asyncio.timeout(grace_s):
