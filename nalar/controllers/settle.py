@@ -72,13 +72,14 @@ class Settler:
                     record.ref, body, expected=expected, ttl_s=ttl_s
                 )
             except (CommitLost, CommitUnknown) as refusal:
+                told = str(refusal)
                 decided = await self._decided(record, session, refusal)
             else:
                 return Settlement(Settled.COMMITTED, LedgerEntry(record.ref, revision, body))
             if decided is not None:
                 return Settlement(decided)
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"no clear answer to the commit of {record.ref}")
+                raise Unavailable(f"no clear answer to the commit of {record.ref}: {told}")
             await asyncio.sleep(pause_s * (0.5 + self._chance.random()))
             pause_s = min(pause_s * 2, _PAUSE_MAX_S)
 

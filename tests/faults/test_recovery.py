@@ -7,9 +7,12 @@ import signal
 import pytest
 
 import nalar
+from nalar.bus import subjects
 from nalar.bus.embedded import EmbeddedServer
 from nalar.controllers.roster import WORKERS
+from nalar.ids import AgentName
 from nalar.settings import Settings
+from nalar.statestore.jetstream import JetStreamBackend
 from tests.contract.worlds import eventually
 from tests.faults.bank import LEASE_S, Bank
 
@@ -62,6 +65,36 @@ async def test_a_server_that_freezes_and_wakes_is_used_again_and_no_worker_is_bl
         await eventually(lambda seen=seen: newer(bank, seen))
     # It ran all the time: that it could not say so is another matter.
     assert "did not run" not in worker.said
+
+
+async def test_a_queue_that_was_deleted_is_made_again(bank: Bank) -> None:
+    await bank.heir()
+    assert await bank.deposit(1) == [1]
+    for name in bank.desk.names[:3]:
+        await delete(bank, subjects.queue_stream(AgentName(name)))
+    assert await bank.deposit(2) == [1, 2]
+
+
+async def test_a_ledger_that_was_deleted_is_said_to_be_gone_by_who_cannot_commit(
+    bank: Bank, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bank.heir()
+    assert await bank.deposit(1) == [1]
+    await delete(bank, subjects.bucket_stream(subjects.LEDGER_BUCKET))
+    asked = bank.deposit(2)
+    await eventually(lambda: said(caplog, "is handed back: no clear answer"))
+    assert "nobody answers" in caplog.text
+    assert not asked.done()
+
+
+async def delete(bank: Bank, stream: str) -> None:
+    backend = bank.client.host.backend
+    assert isinstance(backend, JetStreamBackend)
+    await backend.link.api(subjects.api_stream("DELETE", stream))
+
+
+async def said(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    return text in caplog.text
 
 
 async def sign_of_life(bank: Bank) -> int:
