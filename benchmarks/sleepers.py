@@ -6,6 +6,7 @@ memory when it has let go of them all. Then they wake and end.
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -70,6 +71,12 @@ def memory_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @asynccontextmanager
 async def worker(url: str) -> AsyncGenerator[int]:
     """Run the worker; gives its process id."""
@@ -111,23 +118,25 @@ async def measure(count: int, sleep_s: float) -> None:
         ):
             await nalar.gather(*[brief(number) for number in range(count)])
             before_mib = memory_mib(pid)
+            used_s = cpu_s(pid)
             began, until = time.perf_counter(), now_s() + sleep_s
             sleeping = [nap(until, number) for number in range(count)]
             peak_mib = await fallen_asleep(client, count, pid)
             took_s, left_s = time.perf_counter() - began, until - now_s()
-            asleep_mib = memory_mib(pid)
+            asleep_mib, slept_s = memory_mib(pid), cpu_s(pid) - used_s
             if left_s <= 0:
                 sys.exit(f"they slept too briefly: {took_s:.0f} s until the last was suspended")
             async with asyncio.timeout(left_s + PATIENCE_S):
                 ended: Sequence[Any] = await nalar.gather(*sleeping)
             late_s = now_s() - until
             assert list(ended) == list(range(count))
-            left = await asleep(client)
+            left, woke_s = await asleep(client), cpu_s(pid) - used_s - slept_s
     print(
         f"{count:,} sleepers on one worker: {took_s:.1f} s until all were suspended and none held; "
         f"worker {before_mib:.0f} MiB before (after as many calls that do not sleep), at most "
         f"{peak_mib:.0f} meanwhile, {asleep_mib:.0f} with all asleep; the last had woken and ended "
-        f"{late_s:.1f} s after their time, {left} entries left"
+        f"{late_s:.1f} s after their time, {left} entries left; the worker's processor time was "
+        f"{slept_s:.1f} s until all were asleep and {woke_s:.1f} s from then to the end"
     )
 
 

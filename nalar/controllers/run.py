@@ -88,9 +88,11 @@ class Runner:
         elif await self._ended_before(held):
             await wake_for(self._backend, held.invocation.ref)
             await self._suspender.forget(held)
+        elif await self._suspender.awoken(held) and held.invocation.attempt == 1:
+            # It was let go of, not lost: as with the first delivery, nothing is counted.
+            held.recorded = await self._children(held)
+            await self._run(held)
         else:
-            if held.delivery.deliveries > 1:
-                await self._suspender.awaken(held)
             await self._run_again(held)
 
     async def _run(self, held: Held) -> None:
@@ -359,7 +361,8 @@ class Runner:
         if settlement.entry is not None:
             # Whoever waits for it in this very process need not wait for the announcement.
             self._results.announce(settlement.entry)
-            if finished - record.created > self._settings.suspend_after_s / 2:
+            asked_by_call = record.ref.future != record.ref.root
+            if asked_by_call and finished - record.created > self._settings.suspend_after_s / 2:
                 # Its caller has waited as long.
                 await wake_for(self._backend, record.ref)
             if outcome.error is not None:

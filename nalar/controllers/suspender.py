@@ -154,15 +154,17 @@ class Suspender:
         with contextlib.suppress(NalarError):
             await self._backend.control.delete(suspended_key(ref.root, ref.future))
 
-    async def awaken(self, held: Held) -> None:
-        """Return if a call that was delivered again may go on.
+    async def awoken(self, held: Held) -> bool:
+        """Say whether a call that has come again was suspended, and is to go on.
 
         Raises Postponed for one that sleeps on, Unavailable when nobody knows.
         """
         ref = held.invocation.ref
+        if held.delivery.deliveries == 1:
+            return False
         entry = await self._backend.control.get(suspended_key(ref.root, ref.future))
         if entry is None or entry.value is None:
-            return
+            return False
         sleeping = Suspended.decode(entry.value)
         now_s = self._clock.now_s()
         if sleeping is not None and now_s < sleeping.until:
@@ -171,6 +173,7 @@ class Suspender:
             if delay_s > 0:
                 raise Postponed(delay_s)
         await self._remove(held)
+        return sleeping is not None
 
     async def forget(self, held: Held) -> None:
         """The call has ended: nobody is to wake it."""

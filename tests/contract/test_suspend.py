@@ -218,6 +218,33 @@ async def test_a_signal_is_not_lost_that_comes_while_its_call_is_being_suspended
         assert sent.is_set()
 
 
+async def test_a_worker_that_dies_while_it_suspends_a_call_has_not_lost_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry stands, the message was not handed back: its lease must run out."""
+    written = asyncio.Event()
+    write = Suspender._write
+
+    async def last_act(self: Suspender, sleeping: Suspended) -> None:
+        await write(self, sleeping)
+        written.set()
+        await asyncio.Event().wait()
+
+    doomed = await cluster.worker(*ALL)
+    client = await cluster.client()
+    with monkeypatch.context() as patch:
+        patch.setattr(Suspender, "_write", last_act)
+        asking = asker()
+        await written.wait()
+        await kill(doomed)
+    await cluster.worker(*ALL)
+    await suspended(client, 1)
+    await asking.signal("answer", "yes")
+    async with asyncio.timeout(6):
+        assert await asking == ["before", "yes"]
+    assert SEEN["slow before"] == 1
+
+
 async def test_workers_that_die_meanwhile_take_nothing_with_them(cluster: Cluster) -> None:
     doomed = await cluster.worker(*ALL)
     client = await cluster.client()
