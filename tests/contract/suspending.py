@@ -93,6 +93,27 @@ async def stubborn() -> Any:
         return "swallowed"
 
 
+@nalar.tool(name="suspend_failing")
+async def failing(times: int, name: str) -> int:
+    """Fail the first `times` times."""
+    SEEN[f"failing {name}"] += 1
+    if SEEN[f"failing {name}"] <= times:
+        raise ConnectionError(name)
+    return SEEN[f"failing {name}"]
+
+
+@nalar.workflow(name="suspend_retried", retry=nalar.Retry(max_attempts=2, initial_s=0.01))
+async def retried() -> list[Any]:
+    """Fail once, then see one more call fail, and wait."""
+    tries = await failing(1, "first")
+    seen = ""
+    try:
+        await failing(9, "second")
+    except nalar.AgentError as error:
+        seen = error.type_name
+    return [tries, seen, await nalar.wait_for("answer"), nalar.context().attempt]
+
+
 @nalar.workflow(name="suspend_limited")
 async def limited() -> str:
     """Wait within a limit of asyncio's, which no other process knows of."""
@@ -106,5 +127,6 @@ async def limited() -> str:
 
 
 ALL = [f"suspend_{name}" for name in (
-    "slow", "sleeper", "asker", "parent", "grandparent", "branches", "limited", "tidy", "stubborn",
+    "slow", "sleeper", "asker", "parent", "grandparent", "branches", "limited", "tidy",
+    "stubborn", "failing", "retried",
 )]  # fmt: skip

@@ -26,6 +26,7 @@ from tests.contract.suspending import (
     grandparent,
     limited,
     parent,
+    retried,
     sleeper,
     stubborn,
     tidy,
@@ -188,6 +189,25 @@ async def test_how_code_takes_its_suspension_is_not_how_its_call_ends(cluster: C
     async with asyncio.timeout(4):
         assert [await tidying, await swallowing] == [1, 2]
     assert SEEN["slow tidied"] == 1
+
+
+async def test_an_attempt_that_is_suspended_is_the_same_attempt_when_it_goes_on(
+    cluster: Cluster,
+) -> None:
+    await cluster.worker(*ALL)
+    client = await cluster.client()
+    future = retried()
+    await suspended(client)
+    await future.signal("answer", "yes")
+    async with asyncio.timeout(4):
+        assert await future == [2, "ConnectionError", "yes", 2]
+    assert SEEN["failing first"] == 2
+    assert SEEN["failing second"] == 1, "what it has seen fail, it sees fail again"
+
+    async def forgotten() -> bool:
+        return not await client.host.backend.control.scan("start")
+
+    await eventually(forgotten)
 
 
 async def test_a_signal_is_not_lost_that_comes_while_its_call_is_being_suspended(
