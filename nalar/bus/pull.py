@@ -34,6 +34,8 @@ HAND_BACK: Final = b"-NAK"
 
 _HEARTBEAT, _NO_MESSAGES, _EXPIRED, _CONFLICT, _NOBODY = 100, 404, 408, 409, 503
 _NANOSECONDS = 1_000_000_000
+#: A message rests for so long at the most before it is looked at again, in seconds.
+DELAY_MAX_S: Final = 86_400.0
 
 
 class JetStreamDelivery:
@@ -56,6 +58,8 @@ class JetStreamDelivery:
         self._say(b"+ACK", final=True)
 
     def hand_back(self, delay_s: float = 0.0) -> None:
+        # A number that the server cannot read would have it delivered again at once.
+        delay_s = min(delay_s, DELAY_MAX_S)
         delay = b' {"delay": %d}' % int(delay_s * _NANOSECONDS) if delay_s > 0 else b""
         self._say(HAND_BACK + delay, final=True)
 

@@ -81,7 +81,9 @@ class Intake:
         if isinstance(content, MalformedMessage):
             self._spawn(self._bury(delivery, content))
             return
-        early_s = content.not_before - self._clock.now_s() if content.not_before else 0.0
+        # One that is to begin after its deadline comes again at the deadline, to expire.
+        begins = min(content.not_before, content.deadline)
+        early_s = begins - self._clock.now_s() if begins else 0.0
         if early_s > 0 and not self._notices.covers(content.ref):
             delivery.hand_back(early_s)
             return

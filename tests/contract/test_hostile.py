@@ -12,10 +12,11 @@ import nalar
 from nalar.bus.codec import encode_invocation
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from nalar.bus.subjects import invocation_subject
-from nalar.errors import ArgumentError, CallError, UnknownTarget
+from nalar.errors import ArgumentError, CallError, Expired, UnknownTarget
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import Invocation, Payload
 from nalar.settings import Settings
+from nalar.statestore.jetstream import JetStreamBackend
 from tests.clusters import Cluster, jetstream_cluster, publish_raw, until
 
 
@@ -113,6 +114,23 @@ async def test_arguments_that_do_not_fit_end_in_a_typed_error(
     await client.host.backend.queue.publish("q.normal", sent)
     with pytest.raises(error, match="hostile_add"):
         await client.host.calls.attach(None, sent.ref)
+
+
+@pytest.mark.nats
+async def test_a_call_that_is_to_begin_after_its_deadline_expires_and_is_delivered_but_twice(
+    cluster: Cluster,
+) -> None:
+    host = await cluster.worker("hostile_add")
+    client = await cluster.client()
+    now_s = host.clock.now_s()
+    sent = invocation("x", not_before=1e14, deadline=now_s + 1.0)
+    await client.host.backend.queue.publish("q.normal", sent)
+    with pytest.raises(Expired):
+        await client.host.calls.attach(None, sent.ref)
+    backend = host.backend
+    assert isinstance(backend, JetStreamBackend)
+    about = await backend.link.api("$JS.API.CONSUMER.INFO.NALAR_INV_hostile_add.q-normal")
+    assert orjson.loads(about)["delivered"]["consumer_seq"] == 2
 
 
 @pytest.mark.nats
