@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -24,18 +25,22 @@ import uvloop
 import nalar
 from benchmarks import child
 from benchmarks.bench_measure import quantile
-from benchmarks.control_emulated import emulate
+from benchmarks.control_emulated import WORKERS, EmulatedWorker, emulate
 from benchmarks.processes import child_process
 from benchmarks.report import machine
 from nalar.agents.registry import REGISTRY
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from nalar.clock import SystemClock
+from nalar.cluster.arbiter import Arbiter
 from nalar.cluster.controller import Controller, Figures
+from nalar.cluster.loading import make_policy
+from nalar.cluster.view import ClusterView
 from nalar.controllers.local_events import Arrived, Ended, Finished, Start
 from nalar.controllers.local_state import LocalState
 from nalar.controllers.ranking import Traits
-from nalar.directives import Pause
+from nalar.directives import Issued, Pause, encode_directive, key_of
 from nalar.ids import AgentName
+from nalar.reports import decode_report, encode_report
 from nalar.serve import connect
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
@@ -128,6 +133,46 @@ async def _sampled(controller: Controller, futures: int, changed: int, seconds: 
     )
 
 
+def measure_costs(futures: int, changed: int, rounds: int = 15) -> list[list[float]]:
+    """Return the processor time of each stage of a decision, in ms: no server, no waiting.
+
+    Reading the reports, taking them in, the policies, the arbiter, writing the directives.
+    """
+    workers = [EmulatedWorker(number, futures // WORKERS) for number in range(WORKERS)]
+    view, arbiter = ClusterView(), Arbiter()
+    for worker in workers:
+        worker.ask()
+        while (part := worker.refill()) is not None:
+            view.take(part)
+    view.settle()
+    policies = [(name, make_policy(name)) for name in POLICIES]
+    gc.collect()
+    gc.freeze()
+    found: list[list[float]] = []
+    for _ in range(rounds):
+        told = [encode_report(worker.some(changed // WORKERS)) for worker in workers]
+        marks = [time.process_time()]
+        reports = [decode_report(body) for body in told]
+        marks.append(time.process_time())
+        for report in reports:
+            view.take(report)
+        view.now_s = CLOCK.now_s()
+        marks.append(time.process_time())
+        asked = [(name, list(policy.decide(view))) for name, policy in policies]
+        marks.append(time.process_time())
+        granted = arbiter.judge(view, asked).granted
+        marks.append(time.process_time())
+        for it in granted:
+            issued = Issued(it.directive, it.policy, it.reason, view.now_s, 1)
+            encode_directive(issued)
+            view.standing[key_of(it.directive)] = issued
+        view.settle()
+        marks.append(time.process_time())
+        found.append([(end - begin) * 1_000 for begin, end in pairwise(marks)])
+    gc.unfreeze()
+    return found
+
+
 async def measure_enforcement(times: int) -> list[float]:
     """Return how long after it was directed a live worker starts what had been paused, in ms."""
     agent = AgentName("bench_began")
@@ -184,11 +229,23 @@ def main() -> None:
     parser.add_argument("--changed", type=int, nargs="*", default=[1_000])
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--times", type=int, default=300)
+    parser.add_argument("--offline", action="store_true", help="Processor time alone, no server.")
     options = parser.parse_args()
     print(orjson.dumps(machine()).decode())
     print("\n| queued in one worker | dispatch of the next call, ms, p50 / p99 |\n|---|---|")
     for queued in QUEUES:
         print(f"| {queued:,} | {spread(measure_dispatch(queued))} |", flush=True)
+    print(
+        "\n| futures | read ms | view ms | policies ms | arbiter ms | write ms "
+        "| all ms, p50 / p99 |\n|---|---|---|---|---|---|---|"
+    )
+    for futures in options.futures:
+        rounds = measure_costs(futures, min(1_000, futures))
+        stages = [quantile(sorted(stage), 0.5) for stage in zip(*rounds, strict=True)]
+        told = " | ".join(f"{stage:.1f}" for stage in stages)
+        print(f"| {futures:,} | {told} | {spread([sum(it) for it in rounds])} |", flush=True)
+    if options.offline:
+        return
     enforced = uvloop.run(measure_enforcement(options.times))
     print(f"\ndirective to enforcement, ms, p50 / p99: {spread(enforced)}\n", flush=True)
     print(
