@@ -84,6 +84,11 @@ class Held:
         return self.method
 
     @property
+    def deadline(self) -> float:
+        """When its request is over, at the latest: Unix time."""
+        return self.invocation.deadline
+
+    @property
     def suspect(self) -> bool:
         """True when the call may have been finished by an earlier delivery or attempt."""
         invocation = self.invocation

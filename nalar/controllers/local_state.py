@@ -165,9 +165,10 @@ class LocalState:
             return
         self._now_s = max(self._now_s, event.at_s)
         self._arrivals += 1
-        held = LocalCall(event, self._arrivals, State.PARKED, moved=not self._metered)
+        held = LocalCall(event, self._arrivals, State.PARKED, moved=True)
         self._held[event.key] = held
-        self._move(held, State.PARKED)
+        if self._metered:
+            self._moved.append(held)
         if self._draining:
             held.state = State.LEAVING
             effects.append(HandBack(event.key))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from nalar.controllers.local_call import LocalCall, Place, State
 from nalar.controllers.local_events import Arrived
@@ -32,19 +32,36 @@ _SessionKey = tuple[AgentName, SessionId]
 _Key = TypeVar("_Key")
 
 
-@dataclass(slots=True)
-class Spent:
-    """What a call that has ended here took."""
+class Spent(Protocol):
+    """A call that has ended here, and what it took; times in seconds."""
 
-    method: str
-    failed: bool
-    #: From its arrival to its start, and what its code ran for, in seconds.
-    wait_s: float
-    busy_s: float
-    ended_s: float
-    deadline: float = 0.0
-    #: By model.
-    tokens: dict[str, int] | None = None
+    @property
+    def traits(self) -> Traits: ...
+
+    @property
+    def failed(self) -> bool: ...
+
+    @property
+    def deadline(self) -> float: ...
+
+    @property
+    def arrived_s(self) -> float: ...
+
+    @property
+    def started_s(self) -> float: ...
+
+    @property
+    def ended_s(self) -> float: ...
+
+    @property
+    def busy_s(self) -> float:
+        """For how long its code has run."""
+        ...
+
+    @property
+    def tokens(self) -> dict[str, int] | None:
+        """By model."""
+        ...
 
 
 class _Line:
@@ -148,21 +165,22 @@ class Meter:
         """The worker serves an agent."""
         self._agent(agent)
 
-    def ended(self, traits: Traits, spent: Spent, *, whole: bool) -> None:
+    def ended(self, spent: Spent, *, whole: bool) -> None:
         """A call has ended with a record; `whole` when its request has ended with it."""
+        traits, busy_s = spent.traits, spent.busy_s
         assert traits.agent is not None, "a call is of an agent"
         load = self._agent(traits.agent).load
-        method = load.methods.get(spent.method)
+        method = load.methods.get(traits.method)
         if method is None:
-            method = load.methods[spent.method] = MethodLoad()
+            method = load.methods[traits.method] = MethodLoad()
         weight = _SMOOTHING if method.finished or method.failed else 1.0
-        method.wait_s += weight * (spent.wait_s - method.wait_s)
-        method.service_s += weight * (spent.busy_s - method.service_s)
+        method.wait_s += weight * (spent.started_s - spent.arrived_s - method.wait_s)
+        method.service_s += weight * (busy_s - method.service_s)
         if spent.failed:
             method.failed += 1
         else:
             method.finished += 1
-        load.busy_s += spent.busy_s
+        load.busy_s += busy_s
         if spent.tokens:
             self._spend(load, spent.tokens)
         root = RootId(traits.root)
@@ -171,7 +189,7 @@ class Meter:
             return
         request = self._request(root, traits, spent.deadline)
         request.load.finished += 1
-        request.load.busy_s += spent.busy_s
+        request.load.busy_s += busy_s
         if not request.held:
             self._rest(root, request, spent.ended_s)
 

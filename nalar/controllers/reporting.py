@@ -14,7 +14,7 @@ from nalar.backend import Backend
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_state import LocalState
-from nalar.controllers.meter import Meter, Spent
+from nalar.controllers.meter import Meter
 from nalar.errors import ValueTooLarge
 from nalar.ids import AgentName, WorkerId
 from nalar.reports import BEAT_S, PER_SECOND_MAX
@@ -79,12 +79,8 @@ class Reporting:
         """A call is settled here; only what its code has run for counts."""
         if not held.ended_s:
             return
-        spent = Spent(
-            held.invocation.method, held.failed, held.started_s - held.arrived_s, held.busy_s,
-            held.ended_s, held.invocation.deadline, held.tokens,
-        )  # fmt: skip
         ref = held.invocation.ref
-        self._meter.ended(held.traits, spent, whole=ref.future == ref.root)
+        self._meter.ended(held, whole=ref.future == ref.root)
 
     def _asked(self) -> None:
         """Somebody knows too little: somebody new, or one who has lost a report."""

@@ -1,17 +1,33 @@
 """A simulated worker: a real one's local controller and credits, and perhaps an LLM engine."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from math import inf
 
 from nalar.controllers.lanes import Ask, Credits
 from nalar.controllers.local_events import Effect, Event
 from nalar.controllers.local_state import LocalState
-from nalar.controllers.meter import Meter, Spent
+from nalar.controllers.meter import Meter
+from nalar.controllers.ranking import Traits
 from nalar.ids import AgentName, WorkerId
 from nalar.reports import Report
 from nalar.sim.invocation import Invocation
 from nalar.sim.llm import LlmEngine
 from nalar.sim.workload import AgentModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """`controllers.meter.Spent` of a simulated call."""
+
+    traits: Traits
+    deadline: float
+    arrived_s: float
+    started_s: float
+    ended_s: float
+    busy_s: float
+    failed: bool = False
+    tokens: dict[str, int] | None = None
 
 
 class SimWorker:
@@ -61,11 +77,12 @@ class SimWorker:
     def measure(self, invocation: Invocation, now_s: float) -> None:
         """A call has ended here."""
         if self.meter is not None:
-            spent = Spent(
-                "run", False, invocation.started_s - invocation.arrived_s, invocation.busy_s, now_s,
+            ended = _Ended(
+                invocation.traits,
                 0.0 if invocation.request is None else invocation.request.deadline_s,
+                invocation.arrived_s, invocation.started_s, now_s, invocation.busy_s,
             )  # fmt: skip
-            self.meter.ended(invocation.traits, spent, whole=False)
+            self.meter.ended(ended, whole=False)
 
     @property
     def has_news(self) -> bool:

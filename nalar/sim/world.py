@@ -277,7 +277,7 @@ class World:
         lock = f"{agent.name}/{invocation.session}" if agent.stateful and agent.exclusive else None
         traits = invocation.traits = Traits(
             AgentName(agent.name), invocation.session, request.root, request.tenant,
-            invocation.depth, request.begun_s,
+            invocation.depth, request.begun_s, "run",
         )  # fmt: skip
         # Deadlines order calls, but nothing expires here: what is late is done all the same.
         self.feed(worker, Arrived(

@@ -1,6 +1,7 @@
 """The meter says what has changed of a worker's calls, and all of it adds up to what there is."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from nalar.controllers.local_events import (
     Start,
 )
 from nalar.controllers.local_state import LocalState
-from nalar.controllers.meter import ENTRIES_MAX, REFILL_MAX, Meter, Spent
+from nalar.controllers.meter import ENTRIES_MAX, REFILL_MAX, Meter
 from nalar.controllers.ranking import Traits
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, RequestLoad
@@ -28,6 +29,20 @@ DESK, ONE = AgentName("Desk"), WorkerId("one")
 
 def ref(name: str) -> Ref:
     return Ref("r", DESK, SessionId("_"), RootId("root"), "parent", FutureId(name))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that waited for a second, and has ended."""
+
+    traits: Traits
+    failed: bool
+    ended_s: float
+    busy_s: float
+    deadline: float = 900.0
+    arrived_s: float = 1.0
+    started_s: float = 2.0
+    tokens: dict[str, int] | None = field(default_factory=lambda: {"small": 7})
 
 
 class Metered:
@@ -54,9 +69,9 @@ class Metered:
             self.state.handle(event)
 
     def end(self, key: str, *, root: str = "", busy_s: float = 2.0, failed: bool = False) -> None:
-        spent = Spent("work", failed, 1.0, busy_s, self.now_s, 900.0, {"small": 7})
-        traits = Traits(DESK, "", root or key, "acme", depth=1 if root else 0)
-        self.meter.ended(traits, spent, whole=not root)
+        traits = Traits(DESK, "", root or key, "acme", depth=1 if root else 0, method="work")
+        call = Call(traits, failed, ended_s=self.now_s, busy_s=busy_s)
+        self.meter.ended(call, whole=not root)
         self.do(Finished(key), Ended(key))
 
     @property
