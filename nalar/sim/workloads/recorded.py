@@ -1,0 +1,140 @@
+"""Traffic that was recorded: a file with a JSON object a line. docs/simulation.md has the format.
+
+A request's calls take the time that they took, in the shape that they had; when it came, and in
+which session, is in the file. What differs is who serves it, and how.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import orjson
+
+from nalar.errors import UsageError, suggest
+from nalar.sim.workload import AgentModel, Arrival, Call, Calls, Program, Size, Turn, Work
+
+#: What an agent in the file may say of itself: those fields of `AgentModel` that JSON can hold.
+AGENT_FIELDS: Final = tuple(it.name for it in fields(AgentModel) if it.name != "llm")
+#: Calls in calls; a file that says more is wrong.
+DEPTH_MAX: Final = 200
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,),
+}  # fmt: skip
+
+
+class Recorded:
+    """The requests of a file; read once and checked, so that a run does not end half-way."""
+
+    def __init__(self, path: Path, size: Size) -> None:
+        self.name = path.stem
+        self._path = path
+        self._agents: dict[str, AgentModel] = {}
+        self._requests: list[dict[str, Any]] = []
+        self._line = 0
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError as error:
+            raise UsageError(f"the workload {path} cannot be read: {error.strerror}") from error
+        for self._line, line in enumerate(lines, 1):
+            if line.strip():
+                self._take(line)
+        if not self._requests:
+            raise UsageError(f"the workload {path} has no request")
+        self._requests.sort(key=lambda told: told["at"])
+        undeclared = [it for it in self._agents.values() if not it.workers and not it.beside]
+        for agent in undeclared:
+            each = max(1, size.workers // len(undeclared))
+            self._agents[agent.name] = replace(agent, workers=each)
+
+    def agents(self) -> list[AgentModel]:
+        """Return those that the file declares, and those that it calls."""
+        return list(self._agents.values())
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Return the requests, each by a user of its own."""
+        return (Arrival(told["at"], self._ask(told)) for told in self._requests)
+
+    def _ask(self, told: dict[str, Any]) -> Program:
+        yield Turn(
+            Call(told["agent"], self._run(told["steps"]), told.get("session", "")),
+            tenant=told.get("tenant", ""),
+            priority=told.get("priority", 0),
+            deadline_s=told.get("deadline_s"),
+        )
+
+    def _run(self, steps: list[Any]) -> Program:
+        for step in steps:
+            if isinstance(step, list):
+                calls = cast("list[dict[str, Any]]", step)
+                yield Calls(
+                    tuple(
+                        Call(it["agent"], self._run(it["steps"]), it.get("session", ""))
+                        for it in calls
+                    )
+                )
+            else:
+                yield Work(float(step))
+
+    # Reading and checking.
+
+    def _take(self, line: bytes) -> None:
+        try:
+            told: Any = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            self._refuse(f"is not JSON: {error}")
+        if not isinstance(told, dict):
+            self._refuse("is not an object")
+        given = cast("dict[str, Any]", told)
+        if "agent" in given:
+            self._number(given, "at", required=True)
+            self._number(given, "deadline_s")
+            self._check_call(given, 0)
+            self._requests.append(given)
+        else:
+            self._declare(given)
+
+    def _declare(self, given: dict[str, Any]) -> None:
+        for name, value in given.items():
+            if name not in AGENT_FIELDS:
+                self._refuse(f"says {name!r} of an agent.{suggest(name, list(AGENT_FIELDS))}")
+            kind = next(it.type for it in fields(AgentModel) if it.name == name)
+            if type(value) not in _TYPES[str(getattr(kind, "__name__", kind))]:
+                self._refuse(f"has {name} = {value!r}")
+        if "name" not in given or given.get("workers", 1) < 0 or given.get("concurrency", 1) < 1:
+            self._refuse("declares an agent without a name, or with less than none")
+        declared: dict[str, Any] = {"workers": 0, **given}
+        self._agents[given["name"]] = AgentModel(**declared)
+
+    def _check_call(self, given: dict[str, Any], depth: int) -> None:
+        name: object = given.get("agent")
+        steps: object = given.get("steps")
+        if not isinstance(name, str) or not name:
+            self._refuse(f"calls {name!r}, which is no name of an agent")
+        if not isinstance(steps, list):
+            self._refuse(f'has a call of {name} without "steps"')
+        if depth > DEPTH_MAX:
+            self._refuse(f"has calls in calls more than {DEPTH_MAX} deep")
+        self._agents.setdefault(name, AgentModel(name, 0))
+        for step in cast("list[Any]", steps):
+            self._check_step(step, depth)
+
+    def _check_step(self, step: object, depth: int) -> None:
+        if not isinstance(step, list):
+            if type(step) not in (int, float) or not 0 <= cast("float", step) < float("inf"):
+                self._refuse(f"has the step {step!r}: seconds, or a list of calls, are expected")
+            return
+        for call in cast("list[Any]", step):
+            if not isinstance(call, dict):
+                self._refuse(f"has {call!r} where a call is expected")
+            self._check_call(cast("dict[str, Any]", call), depth + 1)
+
+    def _number(self, given: dict[str, Any], name: str, *, required: bool = False) -> None:
+        value = given.get(name)
+        if value is None and not required:
+            return
+        if type(value) not in (int, float) or not 0 <= cast("float", value) < float("inf"):
+            self._refuse(f"has {name} = {value!r}; seconds are expected")
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise UsageError(f"line {self._line} of the workload {self._path} {why}")

@@ -1,0 +1,58 @@
+"""Workloads from a file."""
+
+from pathlib import Path
+
+import pytest
+
+from nalar.errors import UsageError
+from nalar.sim.simulate import simulate
+from nalar.sim.strategies import chosen
+from nalar.sim.workload import Size
+from nalar.sim.workloads import workload_of
+
+DECLARED = '{"name": "search", "workers": 1, "concurrency": 1}'
+REQUEST = (
+    '{"at": %s, "agent": "report", "steps": [1.0, '
+    '[{"agent": "search", "steps": [2.0]}, {"agent": "search", "steps": [2.0]}], 0.5]}'
+)
+
+
+def written(folder: Path, *lines: str) -> str:
+    path = folder / "traffic.jsonl"
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_what_was_recorded_takes_its_time_in_its_shape(tmp_path: Path) -> None:
+    path = written(tmp_path, DECLARED, "", REQUEST % 10, REQUEST % 0)
+    figures = simulate(workload_of(path, Size(1.0, 4)), chosen(["lanes"])[0])
+    assert (figures.requests, figures.futures) == (2, 6)
+    assert figures.p50_s == pytest.approx(5.5, abs=0.01), "one search after the other"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("{", "line 2 .* is not JSON"),
+        ("7", "is not an object"),
+        ('{"agent": "a", "steps": []}', "at = None"),
+        ('{"at": -1, "agent": "a", "steps": []}', "at = -1"),
+        ('{"at": 0, "agent": "a"}', 'without "steps"'),
+        ('{"at": 0, "agent": "a", "steps": [-1]}', "the step -1"),
+        ('{"at": 0, "agent": "a", "steps": [[3]]}', "3 where a call"),
+        ('{"at": 0, "agent": "a", "steps": [[{"steps": []}]]}', "calls None"),
+        ('{"name": "a", "worker": 3}', "Did you mean 'workers'"),
+        ('{"name": "a", "workers": "3"}', "workers = '3'"),
+        ('{"workers": 3}', "without a name"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, line: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        workload_of(written(tmp_path, DECLARED, line), Size(1.0, 4))
+
+
+def test_a_file_that_is_not_there_or_says_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        workload_of(str(tmp_path / "none.jsonl"), Size(1.0, 4))
+    with pytest.raises(UsageError, match="has no request"):
+        workload_of(written(tmp_path, DECLARED), Size(1.0, 4))
