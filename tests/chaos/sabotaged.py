@@ -74,12 +74,12 @@ def acknowledging_first() -> None:
 def forgetting_what_is_done() -> None:
     """Nobody asks whether a call that came again has a record; and acknowledging takes a while."""
 
-    async def never(_: Runner, held: Held) -> bool:
-        del held
+    async def never(self: Runner, held: Held) -> bool:
+        del self, held
         return False
 
-    def never_part(_: SessionFold, future: FutureId) -> bool:
-        del future
+    def never_part(self: SessionFold, future: FutureId) -> bool:
+        del self, future
         return False
 
     settled = Settler.settle

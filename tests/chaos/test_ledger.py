@@ -4,19 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.plan import (
-    CALLER_KILL,
-    CONTROLLER_KILL,
-    SERVER_FREEZE,
-    SERVER_KILL,
-    WORKER_FREEZE,
-    WORKER_KILL,
-)
+from tests.chaos.plan import WEIGHTS
 from tests.chaos.run import Options, Outcome, Run
 from tests.chaos.servers import one_server, three_servers
 
 #: Two controllers that move sessions; they begin one policy.
 CONTROLLERS = [["nalar_cli", "controller", "-p", "head_of_line"]] * 2
+#: What may happen where three servers are one.
+ALL_KINDS = tuple(WEIGHTS)
 
 
 def prove(outcome: Outcome, options: Options) -> None:
@@ -60,9 +55,7 @@ async def test_three_thousand_transfers_survive_the_loss_of_leaders(tmp_path: Pa
     options = Options(
         seed=2, transfers=3_000, faults=30, rate=30, work_s=0.02, lease_s=4.0,
         controllers=CONTROLLERS,
-        kinds=(
-            SERVER_KILL, SERVER_FREEZE, WORKER_KILL, WORKER_FREEZE, CALLER_KILL, CONTROLLER_KILL,
-        ),
+        kinds=ALL_KINDS,
     )  # fmt: skip
     async with three_servers(tmp_path) as servers:
         outcome = await Run(options, servers, tmp_path).go()
