@@ -8,10 +8,10 @@ the worker started, so that a lost report loses nothing.
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from nalar.errors import MalformedMessage
 from nalar.ids import AgentName, RootId, SessionId, WorkerId, is_wire_token
@@ -21,13 +21,16 @@ PER_SECOND_MAX: Final = 10
 #: A report comes at least this often, in seconds, be it of nothing: else a lost one would not show.
 BEAT_S: Final = 5.0
 
+#: A number that JSON can carry to any reader: pydantic would take in longer ones.
+Whole: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
 
 @dataclass(slots=True)
 class MethodLoad:
     """What an agent's calls of one method took in one worker."""
 
-    finished: int = 0
-    failed: int = 0
+    finished: Whole = 0
+    failed: Whole = 0
     #: Smoothed, as in `AgentLoad`.
     wait_s: float = 0.0
     service_s: float = 0.0
@@ -37,17 +40,17 @@ class MethodLoad:
 class AgentLoad:
     """An agent's calls in one worker."""
 
-    queued: int = 0
-    parked: int = 0
-    running: int = 0
+    queued: Whole = 0
+    parked: Whole = 0
+    running: Whole = 0
     #: Started, and waiting for a future.
-    waiting: int = 0
+    waiting: Whole = 0
     #: Of the queued ones, those whose session is busy.
-    blocked: int = 0
+    blocked: Whole = 0
     #: When the oldest of the queued ones arrived, Unix time; 0 with none.
     oldest_at: float = 0.0
-    finished: int = 0
-    failed: int = 0
+    finished: Whole = 0
+    failed: Whole = 0
     #: Time that code has run in all, in seconds.
     busy_s: float = 0.0
     #: What a call waits from its arrival to its start, and how long its code runs: smoothed by
@@ -55,7 +58,7 @@ class AgentLoad:
     wait_s: float = 0.0
     service_s: float = 0.0
     #: Tokens of models, as its code has reported them.
-    tokens: int = 0
+    tokens: Whole = 0
     methods: dict[str, MethodLoad] = field(default_factory=dict[str, MethodLoad])
 
 
@@ -63,28 +66,28 @@ class AgentLoad:
 class SessionLoad:
     """A stateful session's calls in one worker."""
 
-    queued: int = 0
-    running: int = 0
+    queued: Whole = 0
+    running: Whole = 0
     #: When the oldest of the queued ones arrived, Unix time; 0 with none.
     oldest_at: float = 0.0
-    slot: int = 0
+    slot: Whole = 0
     tenant: str = ""
-    priority: int = 0
+    priority: Whole = 0
 
 
 @dataclass(slots=True)
 class RequestLoad:
     """What one worker has done, and holds, of a request."""
 
-    queued: int = 0
-    running: int = 0
-    finished: int = 0
+    queued: Whole = 0
+    running: Whole = 0
+    finished: Whole = 0
     #: Time that code of the request has run here, in seconds.
     busy_s: float = 0.0
     deadline: float = 0.0
     tenant: str = ""
     #: Depth in the call tree of the deepest call seen; the request's own has depth 0.
-    depth: int = 0
+    depth: Whole = 0
 
 
 @dataclass(slots=True)
@@ -93,18 +96,18 @@ class Report:
 
     worker: WorkerId
     #: Counts this worker's reports: a gap says that one was lost, and a full one is to be awaited.
-    number: int
+    number: Whole
     at_s: float
     full: bool
-    concurrency: int
-    running: int
+    concurrency: Whole
+    running: Whole
     #: Revision of the newest directive that the worker obeys.
-    applied: int
-    memory_bytes: int = 0
+    applied: Whole
+    memory_bytes: Whole = 0
     #: Share of one core used since the last report.
     cpu: float = 0.0
     agents: dict[AgentName, AgentLoad] = field(default_factory=dict[AgentName, AgentLoad])
-    slots: dict[AgentName, list[int]] = field(default_factory=dict[AgentName, list[int]])
+    slots: dict[AgentName, list[Whole]] = field(default_factory=dict[AgentName, list[Whole]])
     #: None: nothing of it is here any more.
     sessions: dict[AgentName, dict[SessionId, SessionLoad | None]] = field(
         default_factory=dict[AgentName, dict[SessionId, SessionLoad | None]]
@@ -113,7 +116,7 @@ class Report:
         default_factory=dict[RootId, RequestLoad | None]
     )
     #: By model: tokens that code here has reported, since the worker started.
-    tokens: dict[str, int] = field(default_factory=dict[str, int])
+    tokens: dict[str, Whole] = field(default_factory=dict[str, Whole])
 
 
 def add_method(total: MethodLoad | AgentLoad, part: MethodLoad) -> None:

@@ -37,6 +37,8 @@ def test_a_report_is_read_as_it_was_written() -> None:
         b'"requests":[1]}'),
         (b'{"worker":"w","number":"1","at_s":1,"full":true,"concurrency":1,"running":0,'
         b'"applied":0}'),
+        (b'{"worker":"w","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,'
+        b'"applied":18446744073709551616}'),
         (b'{"worker":"a.b","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,'
         b'"applied":0}'),
     ],
