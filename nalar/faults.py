@@ -21,23 +21,23 @@ FAULT: Final = "NALAR_FAULT"
 #: Exit code of a process that ended itself here.
 EXIT_FAULT: Final = 86
 
-_ENDS: Final = ("exit", "stop", "delay")
+_ANYWHERE: Final = ("exit", "stop", "delay")
 #: Every point, in the order in which a call meets them: what has just happened there or is about
 #: to, and the actions that make sense.
 POINTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "before_publish": ("a call, or its next attempt, is about to be sent", (*_ENDS, "raise")),
-    "after_publish": ("it is stored, and its sender does not know yet", (*_ENDS, "drop")),
-    "received": ("a message has come, and nothing was done with it", (*_ENDS, "drop")),
-    "before_run": ("the code of a call is about to start", (*_ENDS, "raise")),
-    "before_commit": ("a record is about to be sent", (*_ENDS, "raise")),
-    "after_commit": ("it is stored, and its writer does not know yet", (*_ENDS, "drop")),
-    "heard": ("a record was announced, and nobody here was told yet", (*_ENDS, "drop")),
-    "before_ack": ("a message is about to be acknowledged", (*_ENDS, "drop")),
+    "before_publish": ("a call, or its next attempt, is about to be sent", (*_ANYWHERE, "raise")),
+    "after_publish": ("it is stored, and its sender does not know yet", (*_ANYWHERE, "drop")),
+    "received": ("a message has come, and nothing was done with it", (*_ANYWHERE, "drop")),
+    "before_run": ("the code of a call is about to start", (*_ANYWHERE, "raise")),
+    "before_commit": ("a record is about to be sent", (*_ANYWHERE, "raise")),
+    "after_commit": ("it is stored, and its writer does not know yet", (*_ANYWHERE, "drop")),
+    "heard": ("a record was announced, and nobody here was told yet", (*_ANYWHERE, "drop")),
+    "before_ack": ("a message is about to be acknowledged", (*_ANYWHERE, "drop")),
     "after_ack": ("it has been, a moment ago", ("exit", "stop")),
-    "before_snapshot": ("a snapshot is about to be written", (*_ENDS, "raise")),
-    "after_snapshot": ("it is stored, and its writer does not know yet", (*_ENDS, "drop")),
-    "before_lease": ("a slot's lease is about to be written", (*_ENDS, "raise")),
-    "after_lease": ("it is stored, and its owner does not know yet", (*_ENDS, "drop")),
+    "before_snapshot": ("a snapshot is about to be written", (*_ANYWHERE, "raise")),
+    "after_snapshot": ("it is stored, and its writer does not know yet", (*_ANYWHERE, "drop")),
+    "before_lease": ("a slot's lease is about to be written", (*_ANYWHERE, "raise")),
+    "after_lease": ("it is stored, and its owner does not know yet", (*_ANYWHERE, "drop")),
 }
 _EXAMPLE = "before_commit:exit, after_commit:drop:2 or before_run:delay=1.5:*"
 

@@ -13,7 +13,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 #: The folders that need a server or processes: seconds that one of their tests may take.
-TIMEOUTS_S = {"integration": 60, "faults": 60, "e2e": 120, "chaos": 120}
+TIMEOUTS_S = {"integration": 60, "faults": 120, "e2e": 120, "chaos": 120}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

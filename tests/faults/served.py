@@ -37,7 +37,6 @@ class Desk:
     patient: Any
     #: A workflow that vets many amounts, one after the other.
     audit: Any
-
     #: Of the workflow, the tool and the agent, then of the other workflows.
     names: tuple[str, ...]
 

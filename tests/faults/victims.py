@@ -29,6 +29,8 @@ from tests.faults.served import DESKS
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([__name__])
 READY = "serving"
+#: Longer than anything here takes on a slow machine: what is awaited comes, or has failed.
+PATIENCE_S = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Victim:
     def said(self) -> str:
         return self.err.read_text("utf-8") if self.err.exists() else ""
 
-    async def says(self, pattern: str, within_s: float = 10.0) -> str:
+    async def says(self, pattern: str, within_s: float = PATIENCE_S) -> str:
         """Wait until it has said something that matches `pattern`; return the first group."""
 
         def said() -> re.Match[str] | None:
@@ -65,10 +67,7 @@ class Victim:
         """Wait until the fault has happened; one that ends the process has ended it."""
         await self.says(f"{FAULT} {re.escape(fault)}")
         if ":exit" in fault:
-            await until(lambda: self.process.exitcode is not None)
-
-    def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+            await until(lambda: self.process.exitcode is not None, PATIENCE_S)
 
     def wake(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
