@@ -308,10 +308,9 @@ class Client:
 
 def _readable(session: SessionId) -> str:
     """Return a session's name as its user wrote it; a stranger's token that is none, as it is."""
-    try:
+    with contextlib.suppress(InvalidToken):
         return decode_token(session)
-    except InvalidToken:
-        return session
+    return session
 
 
 class SyncClient:
