@@ -17,7 +17,6 @@ from nalar.backend import Store
 from nalar.bus.port import Watch
 from nalar.cancellations import Cancellation, Cancellations
 from nalar.cluster.journal import Decision, Journal
-from nalar.cluster.leadership import LEADER, read_leader
 from nalar.cluster.nodes import NodeEntry
 from nalar.cluster.policy_store import PolicyStore
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
@@ -285,17 +284,12 @@ class Client:
 
     @property
     def policies(self) -> PolicyStore:
-        """The policies that controllers run: versions, apply, rollback."""
+        """The policies that controllers run: versions, apply, rollback; and who leads."""
         return PolicyStore(self.host.backend.control, self.host.clock)
 
     async def decisions(self, count: int) -> list[Decision]:
         """Return what controllers have decided last, the newest last; kept for an hour."""
         return await Journal(self.host.backend.control).last(count)
-
-    async def leader(self) -> dict[str, Any] | None:
-        """Return what the controller that leads says of itself; None when there is none."""
-        entry = await self.host.backend.control.get(LEADER)
-        return None if entry is None or not entry.value else read_leader(entry.value)
 
     async def stores(self, agents: Sequence[str] = ()) -> list[Store]:
         """Return how the ledger, the buckets and the queues of `agents` are."""

@@ -114,7 +114,7 @@ def policies(output: Listing = Output.table, server: Server = None, creds: Creds
 
     async def work(client: "Client") -> tuple[list[str], dict[str, Any] | None]:
         history = await client.policies.history()
-        return list(history[-1].policies) if history else [], await client.leader()
+        return list(history[-1].policies) if history else [], await client.policies.leader()
 
     running: list[str] = []
     leader: dict[str, Any] | None = None

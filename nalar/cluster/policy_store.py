@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from nalar.clock import Clock
+from nalar.cluster.leadership import LEADER, read_leader
 from nalar.cluster.policy_set import (
     POLICY_SETS,
     PolicySet,
@@ -92,6 +93,11 @@ class PolicyStore:
             number = older[-1].version
         chosen = await self.version(number)
         return await self.apply(chosen.policies, note=f"as version {chosen.version}")
+
+    async def leader(self) -> dict[str, Any] | None:
+        """Return what the controller that leads says of itself; None when there is none."""
+        entry = await self._control.get(LEADER)
+        return None if entry is None or not entry.value else read_leader(entry.value)
 
     def watch(self, changed: Callable[[], None]) -> Watch:
         """Call `changed` when there may be another version."""
