@@ -75,6 +75,8 @@ class Node:
 
         A group whose command is another one gets fresh workers in the place of those that run.
         """
+        if self._about.leaving:
+            return
         before, self._offers = self._offers, {it.group.key: it for it in offers}
         sizes: dict[str, int] = {}
         for key, old in before.items():

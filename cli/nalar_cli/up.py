@@ -252,7 +252,7 @@ class _Run:
             again.clear()
             try:
                 manifest, deployed = await asyncio.to_thread(_read, self._path, self._shown)
-            except (InputError, NalarError) as error:
+            except (InputError, NalarError, OSError) as error:
                 log.error("%s is not applied, what runs goes on: %s", self._shown, error)  # noqa: TRY400 -- the message says it all
                 continue
             before, self._manifest = self._manifest, manifest

@@ -183,6 +183,8 @@ async def test_what_is_offered_otherwise_gets_fresh_workers_and_the_rest_goes_on
     node.renew()
     await machines.until(lambda it: it == {"box": {"A": 2, "B": 1, "D": 1}})
     await machines.stop("box")
+    node.offer([offer("E")])
+    assert node._pools == {}, "what has left starts nothing"
     assert await machines.nodes() == []
     for pid in (pid for of in before.values() for pid in of):
         with pytest.raises(ProcessLookupError):
