@@ -147,9 +147,7 @@ class Sources:
             for entry in entries:
                 self._heard(entry)
             self._forget_unnamed(prefix, {entry.key for entry in entries}, since)
-        known, registered = set(self._mind.view.workers), set(self._workers)
-        for name in known - registered:
-            self._mind.hear(partial(_forget, name))
+        self._mind.hear(partial(_forget_others, frozenset(self._workers)))
 
     def _forget_unnamed(self, prefix: str, named: Iterable[str], since: int) -> None:
         """What was known when the listing began, and is not in it, is gone."""
@@ -212,6 +210,12 @@ class Sources:
 
 def _forget(name: WorkerId, view: ClusterView) -> None:
     view.forget(name)
+
+
+def _forget_others(registered: frozenset[WorkerId], view: ClusterView) -> None:
+    """Forget workers that have reported and are not, or no longer, in the registry."""
+    for name in [name for name in view.workers if name not in registered]:
+        view.forget(name)
 
 
 def _note(key: str, issued: Issued | None, view: ClusterView) -> None:

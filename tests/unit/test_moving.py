@@ -5,7 +5,7 @@ import pytest
 from nalar.cluster.policies.moving import HeadOfLine, HighPriority, LeastLoaded, PrefixAffinity
 from nalar.cluster.policy import Migrate, Policy
 from nalar.directives import SetPriority
-from nalar.ids import SessionId, WorkerId
+from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.reports import AgentLoad, SessionLoad
 from tests.views import AGENT, cluster, worker
 
@@ -37,6 +37,12 @@ def test_a_session_that_waits_for_its_own_call_stays(policy: Policy) -> None:
     serial = {AGENT: AgentLoad(queued=1, running=2, blocked=1, service_s=9.0)}
     view = cluster(worker("busy", running=2, sessions=own, loads=serial), worker("idle"))
     assert not list(policy.decide(view))
+
+
+@pytest.mark.parametrize("policy", [HeadOfLine(), LeastLoaded(), PrefixAffinity()])
+def test_a_report_that_names_a_session_and_not_its_agent_does_no_harm(policy: Policy) -> None:
+    odd = worker("odd", running=2, sessions=WAITING, loads={AgentName("Other"): AgentLoad()})
+    list(policy.decide(cluster(odd, worker("idle"))))
 
 
 def test_a_session_whose_worker_has_a_free_slot_stays() -> None:

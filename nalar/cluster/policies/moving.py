@@ -121,11 +121,13 @@ def stuck(view: ClusterView, agent: AgentName) -> Iterator[SessionView]:
 def is_stuck(view: ClusterView, waiting: SessionView) -> bool:
     """Say whether a session waits for a slot, and not for a call of its own."""
     worker = view.workers[waiting.worker]
-    serial = worker.agents[waiting.agent].blocked > 0
+    load = worker.agents.get(waiting.agent)
+    serial = load is not None and load.blocked > 0
     return not worker.free and not (serial and waiting.load.running)
 
 
 def work_of(worker: WorkerView, waiting: SessionView) -> float:
     """Return for how long a session's waiting calls keep its worker busy, in seconds."""
-    each_s = worker.agents[waiting.agent].service_s
+    load = worker.agents.get(waiting.agent)
+    each_s = 0.0 if load is None else load.service_s
     return waiting.load.queued * each_s / max(1, worker.concurrency)

@@ -35,9 +35,7 @@ class Reassign:
         takes = max(named, key=load.__getitem__, default=None)
         if gives is None or takes is None or load[takes] <= max(1.0, self.ratio * load[gives]):
             return
-        both = calls_at(view, gives) + calls_at(view, takes)
-        fair = calls_at(view, gives) / both * (count[gives] + count[takes])
-        moved = max(1, min(int(count[gives] - fair), count[gives] // 2))
+        moved = surplus(view, gives, takes)
         yield Provision(gives, count[gives] - moved)
         yield Provision(takes, count[takes] + moved)
 
@@ -94,6 +92,14 @@ def calls_at(view: ClusterView, agent: AgentName) -> int:
     """Return the calls of an agent that run, or could but for a slot."""
     load = view.load(agent)
     return load.running + load.queued + view.backlog.get(agent, 0)
+
+
+def surplus(view: ClusterView, gives: AgentName, takes: AgentName) -> int:
+    """Return how many workers less would make two agents' loads equal: at least one."""
+    count, calls = len(view.serving(gives)), calls_at(view, gives)
+    both = count + len(view.serving(takes))
+    fair = calls / (calls + calls_at(view, takes)) * both
+    return max(1, min(int(count - fair), count // 2))
 
 
 def pressure(view: ClusterView, agent: AgentName) -> float:
