@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from nalar.backend import Backend
 from nalar.bus.codec import encode_record
-from nalar.errors import CommitLost, CommitUnknown
+from nalar.errors import CommitLost, CommitUnknown, SessionUnreadable
+from nalar.ids import Ref
 from nalar.messages import ErrorInfo, Invocation, Payload, Record, Status
 from nalar.notices import encode_notice, notice_key
 from nalar.settings import Settings
@@ -80,10 +81,10 @@ async def commit_end(backend: Backend, settings: Settings, record: Record, deadl
     for _ in range(_TRIES):
         expected = 0
         if ref.effect == "s":
-            session = await Sessions(backend, settings).open(ref.agent, ref.session)
-            if session.fold.has(ref.future):
+            end = await _end_of_session(backend, settings, ref)
+            if end is None:
                 return
-            expected = session.fold.revision
+            expected = end
         elif await backend.ledger.read([ref]):
             return
         try:
@@ -92,3 +93,18 @@ async def commit_end(backend: Backend, settings: Settings, record: Record, deadl
             continue
         return
     raise CommitUnknown(f"{ref.agent} session {ref.session} is too busy to cancel {ref.future}")
+
+
+async def _end_of_session(backend: Backend, settings: Settings, ref: Ref) -> int | None:
+    """Return where the log of a call's session ends; None when the call is part of it.
+
+    Of a session that cannot be read only the call's own key tells.
+    """
+    try:
+        session = await Sessions(backend, settings).open(ref.agent, ref.session)
+    except SessionUnreadable:
+        if await backend.ledger.read([ref]):
+            return None
+        _, end = await backend.ledger.session_log(ref.agent, ref.session, after=0)
+        return end
+    return None if session.fold.has(ref.future) else session.fold.revision

@@ -24,7 +24,6 @@ from nalar.controllers.registering import AGENTS
 from nalar.controllers.roster import WORKERS, read_worker
 from nalar.deadletters import DeadLetters
 from nalar.errors import (
-    InvalidToken,
     MalformedMessage,
     Unavailable,
     UnknownTarget,
@@ -33,7 +32,14 @@ from nalar.errors import (
 )
 from nalar.futures import Future
 from nalar.host import Host
-from nalar.ids import AgentName, Ref, SessionId, decode_token, encode_token, is_wire_token
+from nalar.ids import (
+    AgentName,
+    Ref,
+    SessionId,
+    encode_token,
+    is_wire_token,
+    readable_token,
+)
 from nalar.letters import DeadLetter
 from nalar.loops import LoopThread
 from nalar.runs import Runs
@@ -241,7 +247,7 @@ class Client:
         """
         agents = [agent] if agent else [told["name"] for told in await self.agents()]
         found = [
-            (name, _readable(session))
+            (name, readable_token(session))
             for name in agents
             for session in await self.host.backend.ledger.sessions(AgentName(encode_token(name)))
         ]
@@ -298,13 +304,6 @@ class Client:
     def describe(self) -> dict[str, object]:
         """Return what the connection is: server, version, address."""
         return self.host.backend.describe()
-
-
-def _readable(session: SessionId) -> str:
-    """Return a session's name as its user wrote it; a stranger's token that is none, as it is."""
-    with contextlib.suppress(InvalidToken):
-        return decode_token(session)
-    return session
 
 
 class SyncClient:

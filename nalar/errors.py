@@ -220,6 +220,16 @@ class MalformedMessage(NalarError):
     ref: str = ""
 
 
+class LaterProtocol(MalformedMessage):
+    """An invocation or record of a protocol version that this program does not know."""
+
+
+class SessionUnreadable(NalarError):
+    """What stands in a session's log or snapshot is none of ours: its calls cannot be run."""
+
+    code = "session_unreadable"
+
+
 class CallTimeout(NalarError, TimeoutError):
     """Waiting for a future took longer than the caller allowed; the call goes on."""
 

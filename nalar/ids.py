@@ -64,6 +64,14 @@ def decode_token(token: str) -> str:
         raise InvalidToken(f"{token!r} is not an encoded token") from error
 
 
+def readable_token(token: str) -> str:
+    """Return the text that a token stands for; a stranger's token that is none, as it is."""
+    try:
+        return decode_token(token)
+    except InvalidToken:
+        return token
+
+
 def is_wire_token(token: str) -> bool:
     """Say whether `token` may stand between two dots of a subject."""
     return _WIRE_TOKEN.fullmatch(token) is not None

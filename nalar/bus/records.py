@@ -16,7 +16,7 @@ from nalar.bus.fields import (
     take_payload,
     text_of,
 )
-from nalar.errors import InvalidToken, MalformedMessage
+from nalar.errors import InvalidToken, LaterProtocol, MalformedMessage
 from nalar.ids import MethodName, Ref, SessionId
 from nalar.messages import PROTOCOL_VERSION, ErrorInfo, Record, Status
 
@@ -65,8 +65,11 @@ def encode_record(record: Record) -> bytes:
 def decode_record(ref: Ref, body: bytes) -> Record:
     """Return the record kept under `ref`; raises MalformedMessage, never another."""
     fields = load_object(body)
-    if fields.get("protocol") != PROTOCOL_VERSION:
-        raise MalformedMessage(f"record of unknown protocol {str(fields.get('protocol'))[:20]}")
+    version = fields.get("protocol")
+    if version != PROTOCOL_VERSION:
+        later = isinstance(version, int) and version > PROTOCOL_VERSION
+        told = f"record of unknown protocol {str(version)[:20]}"
+        raise LaterProtocol(told) if later else MalformedMessage(told)
     status = fields.get("status")
     if not _is_status(status):
         raise MalformedMessage(f"record of unknown status {str(status)[:40]!r}")

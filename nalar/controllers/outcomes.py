@@ -1,7 +1,7 @@
 """How calls end that are not run, or not once more. Pure."""
 
 from nalar.agents.executor import Outcome, describe_error
-from nalar.errors import Overloaded, ValueTooLarge, WorkerCrashed
+from nalar.errors import Overloaded, SessionUnreadable, ValueTooLarge, WorkerCrashed
 from nalar.messages import ErrorInfo, Invocation, Record
 
 
@@ -16,6 +16,12 @@ def not_started(invocation: Invocation, now_s: float) -> Outcome:
             "had room for it, or what it needs was not there"
         )
     return Outcome("expired", error=ErrorInfo("expired", "Expired", message, path=invocation.path))
+
+
+def unreadable(invocation: Invocation, error: SessionUnreadable) -> Outcome:
+    """Return the outcome of a call whose session cannot be read."""
+    name = type(error).__name__
+    return Outcome("rejected", error=ErrorInfo("rejected", name, str(error), path=invocation.path))
 
 
 def cancelled(invocation: Invocation) -> Outcome:

@@ -1,8 +1,10 @@
 """The record of a call in a worker's hands. Pure."""
 
-from nalar.agents.executor import Outcome
+from nalar.agents.executor import Outcome, describe_error
 from nalar.controllers.held import Held
+from nalar.errors import ArgumentError
 from nalar.messages import Payload, Record
+from nalar.statestore.managed import ManagedFields
 
 
 def record_of(
@@ -36,3 +38,13 @@ def record_of(
         orphans=held.orphans,
         after=invocation.after if held.slot is None else None,
     )
+
+
+def changed(outcome: Outcome, fields: ManagedFields, path: str) -> tuple[Outcome, bytes | None]:
+    """Return the outcome with what the call changed; an error changes nothing."""
+    if outcome.error is not None:
+        return outcome, None
+    try:
+        return outcome, fields.delta()
+    except ArgumentError as error:
+        return Outcome("failed", error=describe_error(error, path)), None

@@ -1,7 +1,11 @@
-"""The answer to a message that can never run: a record with the reason, where its ref is known."""
+"""The answer to what can never run: a record with the reason, where it is known who waits."""
 
+from nalar.agents.executor import Outcome
 from nalar.backend import Backend
 from nalar.cancel import commit_end
+from nalar.controllers.dead import bury
+from nalar.controllers.held import Held
+from nalar.controllers.recording import record_of
 from nalar.errors import InvalidToken, MalformedMessage
 from nalar.ids import MethodName, Ref
 from nalar.messages import ErrorInfo, Payload, Record
@@ -41,3 +45,15 @@ async def reject(
         finished=now_s,
     )
     await commit_end(backend, settings, record, now_s)
+
+
+async def end_unread(
+    backend: Backend, settings: Settings, held: Held, outcome: Outcome, worker: str, now_s: float
+) -> None:
+    """Commit `outcome` for a call whose session cannot be read, unless a record stands.
+
+    It changes nothing. Raises NalarError when it may be tried again.
+    """
+    record = record_of(held, outcome, None, worker, now_s, now_s)
+    await commit_end(backend, settings, record, held.invocation.deadline)
+    await bury(backend, settings, held, record)

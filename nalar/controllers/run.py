@@ -21,14 +21,15 @@ from nalar.context import Call
 from nalar.controllers.dead import bury
 from nalar.controllers.emitting import Emitter
 from nalar.controllers.held import Held
-from nalar.controllers.outcomes import crashed, within_limits
-from nalar.controllers.recording import record_of
+from nalar.controllers.outcomes import crashed, unreadable, within_limits
+from nalar.controllers.recording import changed, record_of
+from nalar.controllers.rejection import end_unread
 from nalar.controllers.retries import Retries
 from nalar.controllers.settle import Settled, Settlement, Settler
 from nalar.controllers.starts import Condemned, CountedStarts
 from nalar.controllers.stuck import StuckCode
 from nalar.controllers.suspender import Living, Suspender
-from nalar.errors import ArgumentError, InvalidResult, MalformedMessage
+from nalar.errors import InvalidResult, MalformedMessage, SessionUnreadable
 from nalar.ids import FutureId, new_name
 from nalar.lineage import Lineage
 from nalar.messages import Payload
@@ -96,10 +97,11 @@ class Runner:
             await self._run_again(held)
 
     async def _run(self, held: Held) -> None:
-        if held.invocation.ref.effect == "s":
-            await self._run_fenced(held)
-        else:
-            await self._run_plain(held)
+        run = self._run_fenced if held.invocation.ref.effect == "s" else self._run_plain
+        try:
+            await run(held)
+        except SessionUnreadable as error:
+            await self._end_unread(held, unreadable(held.invocation, error))
 
     async def _ended_before(self, held: Held) -> bool:
         """Ask the ledger for the call's record; do what its writer may not have come to."""
@@ -126,9 +128,16 @@ class Runner:
 
     async def commit(self, held: Held, outcome: Outcome) -> None:
         """Commit `outcome`, an error, for a call that is not run."""
-        await self._commit_unrun(held, outcome)
+        try:
+            await self._commit_unrun(held, outcome)
+        except SessionUnreadable:
+            await self._end_unread(held, outcome)
         if held.delivery.deliveries > 1:
             await self._suspender.forget(held)
+
+    async def _end_unread(self, held: Held, outcome: Outcome) -> None:
+        now_s = self._clock.now_s()
+        await end_unread(self._backend, self._settings, held, outcome, self._worker, now_s)
 
     async def _commit_unrun(self, held: Held, outcome: Outcome) -> None:
         session = None
@@ -162,7 +171,7 @@ class Runner:
         started = self._clock.now_s()
         outcome = await self._execute(held, fields)
         if fields is not None:
-            outcome, delta = _change(outcome, fields, held.invocation.path)
+            outcome, delta = changed(outcome, fields, held.invocation.path)
             if delta is not None:
                 why = InvalidResult(f"{held.spec.target} changed its session, but it is read_only")
                 outcome = Outcome("failed", error=describe_error(why, held.invocation.path))
@@ -180,7 +189,7 @@ class Runner:
             fields = self._take_fields(held, session)
             started = self._clock.now_s()
             outcome = await self._execute(held, fields)
-            outcome, delta = _change(outcome, fields, held.invocation.path)
+            outcome, delta = changed(outcome, fields, held.invocation.path)
             if outcome.error is not None and await self._retries.sent(held, outcome):
                 return
             settlement = await self._commit(held, outcome, session, delta, started)
@@ -384,13 +393,3 @@ def _go_on(held: Held) -> None:
         or (task is not None and task.cancelling())
     ):
         raise asyncio.CancelledError
-
-
-def _change(outcome: Outcome, fields: ManagedFields, path: str) -> tuple[Outcome, bytes | None]:
-    """Return the outcome with what the call changed; an error changes nothing."""
-    if outcome.error is not None:
-        return outcome, None
-    try:
-        return outcome, fields.delta()
-    except ArgumentError as error:
-        return Outcome("failed", error=describe_error(error, path)), None

@@ -13,7 +13,7 @@ from enum import Enum, auto
 
 from nalar.backend import Backend
 from nalar.bus.codec import encode_record
-from nalar.errors import CommitLost, CommitUnknown, NalarError, Unavailable
+from nalar.errors import CommitLost, CommitUnknown, MalformedMessage, NalarError, Unavailable
 from nalar.messages import Payload, Record
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry
@@ -97,6 +97,8 @@ class Settler:
     async def _reading(self, decide: Awaitable[Settled | None]) -> Settled | None:
         try:
             return await decide
+        except MalformedMessage:
+            raise  # What a strange hand wrote into the log stays there.
         except NalarError:
             # Still no server: nothing is known, so nothing is decided.
             return None

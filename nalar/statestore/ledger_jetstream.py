@@ -204,7 +204,7 @@ def _ref_of(subject: str) -> Ref | None:
 
 def _entries(messages: Sequence[StoredMessage]) -> list[LedgerEntry]:
     return [
-        _entry(subjects.record_ref(message.subject), message)
+        _entry(ref, message)
         for message in messages
-        if not is_deleted(message.headers)
+        if not is_deleted(message.headers) and (ref := _ref_of(message.subject)) is not None
     ]

@@ -18,7 +18,7 @@ from typing import Literal, NoReturn, TypeAlias, cast
 
 import orjson
 
-from nalar.errors import MalformedMessage
+from nalar.errors import LaterProtocol, MalformedMessage
 from nalar.ids import FutureId
 from nalar.statestore.committed import JSON, Committed
 
@@ -185,7 +185,8 @@ class SessionFold:
             raise MalformedMessage(f"a session snapshot is not JSON: {error}") from error
         match cast("JSON", parsed):
             case {"v": int(version)} if version != SNAPSHOT_VERSION:
-                raise MalformedMessage(
+                kind = LaterProtocol if version > SNAPSHOT_VERSION else MalformedMessage
+                raise kind(
                     f"a session snapshot of version {version}; this program reads "
                     f"version {SNAPSHOT_VERSION}"
                 )

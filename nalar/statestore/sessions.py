@@ -15,8 +15,8 @@ import orjson
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.subjects import slot_of
-from nalar.errors import Conflict, NalarError
-from nalar.ids import AgentName, FutureId, SessionId
+from nalar.errors import Conflict, LaterProtocol, MalformedMessage, NalarError, SessionUnreadable
+from nalar.ids import AgentName, FutureId, SessionId, readable_token
 from nalar.messages import BlobRef, Payload
 from nalar.settings import Settings
 from nalar.statestore.committed import Page, page_ids
@@ -71,11 +71,21 @@ class Sessions:
         return self._known.get((agent, name))
 
     async def open(self, agent: AgentName, name: SessionId) -> Session:
-        """Return the session's copy, loading it when there is none."""
+        """Return the session's copy, loading it when there is none.
+
+        Raises SessionUnreadable when what stands there is none of ours.
+        """
         key = agent, name
         session = self._known.get(key)
         if session is None:
-            session = self._known[key] = await self._load(agent, name)
+            try:
+                session = self._known[key] = await self._load(agent, name)
+            except LaterProtocol:
+                raise  # A newer worker can read it, and will have it.
+            except MalformedMessage as error:
+                raise SessionUnreadable(
+                    f"session {readable_token(name)!r} of {agent} cannot be read: {error}"
+                ) from error
         self._known.move_to_end(key)
         return session
 
@@ -140,11 +150,22 @@ class Sessions:
         return entries
 
     async def newer(self, session: Session) -> list[LogEntry]:
-        """Return the log's entries beyond the copy, without taking them in."""
-        stored, _ = await self._backend.ledger.session_log(
-            session.agent, session.name, after=session.fold.revision
+        """Return the log's entries beyond the copy, without taking them in.
+
+        Raises MalformedMessage for what is none of ours, and forgets the copy.
+        """
+        after = session.fold.revision
+        stored, end = await self._backend.ledger.session_log(
+            session.agent, session.name, after=after
         )
-        return [await self._log_entry(entry) for entry in stored]
+        if end != (stored[-1].revision if stored else after):
+            self.drop(session)
+            raise MalformedMessage("its log ends in an entry that is no record of a call")
+        try:
+            return [await self._log_entry(entry) for entry in stored]
+        except MalformedMessage:
+            self.drop(session)
+            raise
 
     def advance(self, session: Session, entries: list[LogEntry]) -> None:
         """Take `entries` in, in the order of the log."""

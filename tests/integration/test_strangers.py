@@ -10,7 +10,7 @@ import pytest
 
 import nalar
 from nalar.bus.embedded import EmbeddedServer
-from nalar.errors import MalformedMessage, UnknownTarget
+from nalar.errors import MalformedMessage, Rejected, UnknownTarget
 from nalar.host import Host
 from nalar.housekeeping import Housekeeper
 from nalar.letters import details
@@ -76,3 +76,28 @@ async def test_a_worker_starts_where_junk_stands_for_its_description(
         async with asyncio.timeout(20):
             assert await StrangersNotes.options(session="after").add("a") == 1
         assert (await client.agent("StrangersNotes"))["name"] == "StrangersNotes"
+
+
+async def test_a_session_that_cannot_be_read_is_told_to_its_callers_and_no_other_suffers(
+    server: EmbeddedServer,
+) -> None:
+    async with nalar.connect(settings=Settings(url=server.url, lease_s=1.0)) as client:
+        await served(client.host)
+        assert await StrangersNotes.options(session="spoilt").add("a") == 1
+        agent = "StrangersNotes"
+        await put(
+            server.url,
+            f"nalar.call.s.{agent}.log.r.me.f", f"nalar.call.s.{agent}.spoilt.r.me.f",
+            f"nalar.call.s.{agent}.key.x", f"nalar.state.{agent}.snapshot",
+        )  # fmt: skip
+        for sessions in (("log", "spoilt", "snapshot", "key"), ("log", "spoilt", "snapshot")):
+            for session in sessions:
+                with pytest.raises(Rejected, match=f"session '{session}' of {agent} cannot be"):
+                    async with asyncio.timeout(20):
+                        await StrangersNotes.options(session=session).add("b")
+        for session in ("sound", "key"):  # What was told to the caller stands above a strange key.
+            assert await StrangersNotes.options(session=session).add("a") == 1
+        assert client.host.worker is not None
+        assert client.host.worker.describe()["queued"] == 0
+        letters = await client.dead_letters(agent)
+        assert [letter.reason.partition(":")[0] for letter in letters] == ["SessionUnreadable"] * 7
