@@ -79,6 +79,8 @@ class Suspender:
         self._backend = backend
         self._clock = clock
         self._look_s = min(_LOOK_MAX_S, settings.suspend_after_s / 2)
+        #: Set when a call has begun to wait: there is something to look at again.
+        self.stirred = asyncio.Event()
         self._resting = Resting(
             Patience(settings.suspend_after_s, settings.suspend_on_calls_after_s)
         )
@@ -86,6 +88,7 @@ class Suspender:
     async def run(self, held: dict[str, Held]) -> None:
         """Suspend what has waited for long among `held`, until cancelled."""
         while True:
+            await self.stirred.wait()
             await asyncio.sleep(self._look_s)
             due = self._due(held.values())
             for start in range(0, len(due), _AT_ONCE):
@@ -94,6 +97,8 @@ class Suspender:
     def _due(self, held: Iterable[Held]) -> list[Held]:
         now_s = self._clock.now_s()
         waiting = [it for it in held if _may_be_suspended(it)]
+        if not waiting:
+            self.stirred.clear()
         self._resting.forget(frozenset(it.key for it in waiting))
         return [it for it in waiting if self._resting.due(it.key, _rest(it), now_s)]
 

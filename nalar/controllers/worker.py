@@ -259,7 +259,6 @@ class Worker:
                 )
             )
         )
-
         for session in self._sessions.drop_slot(agent, slot):
             await self._sessions.save(session, self._clock.now_s())
 
@@ -300,6 +299,7 @@ class Worker:
         if isinstance(event, Left | Directed):
             if isinstance(event, Left):
                 self._reporting.left(self._held[event.key])
+                self._suspender.stirred.set()
             # A slot is free, and nothing of ours may come to an end before more is asked for.
             self._ask()
             self._ended.set()
