@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import orjson
 
-from nalar.errors import InvalidToken, NalarError
-from nalar.ids import Ref, decode_token
+from nalar.errors import NalarError
+from nalar.ids import Ref, readable_token
 from nalar.own_records import SENT
 
 #: Where suspended calls are kept, in the control bucket.
@@ -48,7 +48,7 @@ class Suspended:
     @property
     def told(self) -> str:
         """What it waits for, for people."""
-        waits = [f"signal {_readable(name)}" for name in sorted(self.signals)]
+        waits = [f"signal {readable_token(name)}" for name in sorted(self.signals)]
         agents = sorted({ref.agent for ref in self.calls})
         if self.calls:
             waits.append(f"{len(self.calls)} calls of {', '.join(agents)}")
@@ -99,10 +99,3 @@ class Suspended:
 def suspended_key(root: str, future: str) -> str:
     """Return where it stands that the call `future` of the run `root` is suspended."""
     return f"{SUSPENDED}.{root}.{future}"
-
-
-def _readable(name: str) -> str:
-    try:
-        return decode_token(name)
-    except InvalidToken:
-        return name
