@@ -8,7 +8,7 @@ import orjson
 from benchmarks import child
 from nalar.backend import Backend
 from nalar.clock import SystemClock
-from nalar.controllers.meter import REFILL_MAX
+from nalar.controllers.untold import REFILL_MAX
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
 from nalar.reports import PER_SECOND_MAX, AgentLoad, Report, RequestLoad, SessionLoad
 from nalar.settings import Settings

@@ -8,12 +8,12 @@ import heapq
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from nalar.controllers.local_call import LocalCall, Place, State
 from nalar.controllers.local_events import Arrived
 from nalar.controllers.ranking import Traits
+from nalar.controllers.untold import take_next
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad, add_method
 
@@ -21,15 +21,12 @@ from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoa
 _SMOOTHING: Final = 0.1
 #: Sessions, and requests, in one report at the most; what is beyond comes in the next one.
 ENTRIES_MAX: Final = 2000
-#: Of all there is, so many in one report: listeners who ask all workers are not to be swamped.
-REFILL_MAX: Final = 20
 #: Entries of calls that wait no longer which may stay in a line beside as many as wait.
 _STALE_MAX: Final = 64
 
 _WAITING: Final = (Place.QUEUED, Place.BLOCKED)
 
 _SessionKey = tuple[AgentName, SessionId]
-_Key = TypeVar("_Key")
 
 
 class Spent(Protocol):
@@ -246,9 +243,9 @@ class Meter:
         for name, agent in sorted(self._agents.items()):
             if agent.changed:
                 report.agents[name] = self._told_agent(agent)
-        for key in _next(self._changed_sessions, self._left_sessions, self._entries_max):
+        for key in take_next(self._changed_sessions, self._left_sessions, self._entries_max):
             report.sessions.setdefault(key[0], {})[key[1]] = self._told_session(key)
-        for root in _next(self._changed_requests, self._left_requests, self._entries_max):
+        for root in take_next(self._changed_requests, self._left_requests, self._entries_max):
             report.requests[root] = self._told_request(root)
         return report
 
@@ -386,25 +383,3 @@ def _count(load: AgentLoad, place: Place, by: int) -> None:
             load.waiting += by
         case Place.ELSEWHERE:
             pass
-
-
-def _next(changed: dict[_Key, None], left: dict[_Key, None], most: int) -> list[_Key]:
-    """Take the next keys out: of what has changed first, then some of what is left to be told."""
-    keys = _first(changed, most)
-    if left:
-        for key in keys:
-            left.pop(key, None)
-        keys += _first(left, min(REFILL_MAX, most - len(keys)))
-    return keys
-
-
-def _first(of: dict[_Key, None], most: int) -> list[_Key]:
-    """Take the first keys out."""
-    if len(of) <= most:
-        first = list(of)
-        of.clear()
-        return first
-    first = list(islice(of, most))
-    for key in first:
-        del of[key]
-    return first

@@ -19,8 +19,9 @@ from nalar.controllers.local_events import (
     Start,
 )
 from nalar.controllers.local_state import LocalState
-from nalar.controllers.meter import ENTRIES_MAX, REFILL_MAX, Meter
+from nalar.controllers.meter import ENTRIES_MAX, Meter
 from nalar.controllers.ranking import Traits
+from nalar.controllers.untold import REFILL_MAX
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, RequestLoad
 
