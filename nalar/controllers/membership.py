@@ -14,7 +14,7 @@ from typing import Final
 from nalar.agents.spec import AgentSpec
 from nalar.bus.port import Watch
 from nalar.controllers.pulse import BEATS
-from nalar.controllers.roster import LEASES, WORKERS, Roster
+from nalar.controllers.roster import LEASES, WORKERS, Roster, Silence
 from nalar.controllers.slots import plan_slots
 from nalar.errors import Conflict, NalarError
 from nalar.ids import AgentName, WorkerId
@@ -50,6 +50,7 @@ class Membership:
         self._handlers = handlers
         self._agents: dict[AgentName, AgentSpec] = {}
         self._roster = Roster()
+        self._silence = Silence()
         #: Slots whose lane is open here, with the revision of their lease.
         self._own: dict[tuple[AgentName, int], int] = {}
         #: Slots that are given up once what runs there has ended.
@@ -120,9 +121,14 @@ class Membership:
 
     async def _list(self) -> None:
         since = self._roster.newest
-        for prefix in (WORKERS, LEASES):
-            self._roster.put_right(prefix, await self._control.scan(prefix), since=since)
+        workers = await self._control.scan(WORKERS)
+        self._roster.put_right(WORKERS, workers, since=since)
+        self._roster.put_right(LEASES, await self._control.scan(LEASES), since=since)
         self._stale = False
+        now_s = asyncio.get_running_loop().time()
+        for entry in self._silence.overdue(workers, now_s, self._settings.lease_s):
+            with contextlib.suppress(Conflict):  # It has given a sign of life.
+                await self._control.delete(entry.key, expected=entry.revision)
 
     async def _share(self) -> None:
         for agent in list(self._agents.values()):

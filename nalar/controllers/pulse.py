@@ -119,7 +119,7 @@ class Pulse:
 
         Raises Unavailable when there is no server to give it to.
         """
-        value = orjson.dumps(self._describe())
+        value = self._said(self._describe())
         if self._entry is None and self._backend.lifeline is not None:
             self._thread = LoopThread(asyncio.new_event_loop)
             self._watch = LoopWatch(self._describe)
@@ -216,7 +216,11 @@ class Pulse:
         # Without an answer: at the next turn, which has the leases of calls to extend as well.
         with contextlib.suppress(NalarError, TimeoutError):
             async with asyncio.timeout(limit_s):
-                await self._renew(orjson.dumps(told))
+                await self._renew(self._said(told))
+
+    def _said(self, told: dict[str, object]) -> bytes:
+        """Return the entry, with how long it is good for: a server may forget that."""
+        return orjson.dumps({**told, "lease_s": self._settings.lease_s})
 
     def _held(self) -> list[tuple[Delivery, bool]]:
         while True:

@@ -16,6 +16,8 @@ from nalar.statestore.port import KeyValueEntry
 #: Where workers and leases stand, in the control bucket.
 WORKERS: Final = "worker"
 LEASES: Final = "lease"
+#: An entry that was not renewed for so many leases is that of a dead worker.
+OVERDUE_LEASES: Final = 2.0
 
 
 class Roster:
@@ -87,6 +89,42 @@ class Roster:
             return before is not None
         leases[slot] = (revision, WorkerId(value.decode("utf-8", "replace")))
         return leases[slot] != before
+
+
+class Silence:
+    """Which workers gave no sign of life for long, though their entry stands.
+
+    A server that was killed may have forgotten when an entry was to expire.
+    """
+
+    def __init__(self) -> None:
+        #: Revision of each worker's entry, and when it was listed first.
+        self._since: dict[str, tuple[int, float]] = {}
+
+    def overdue(
+        self, entries: Iterable[KeyValueEntry], now_s: float, lease_s: float
+    ) -> list[KeyValueEntry]:
+        """Return those of all `entries` that have not been renewed for leases.
+
+        `lease_s` is that of workers whose entry does not tell theirs.
+        """
+        before, self._since = self._since, {}
+        found: list[KeyValueEntry] = []
+        for entry in entries:
+            if entry.value is None:
+                continue
+            revision, since = before.get(entry.key, (0, now_s))
+            if revision != entry.revision:
+                since = now_s
+            self._since[entry.key] = entry.revision, since
+            if now_s - since > OVERDUE_LEASES * max(lease_s, _lease_s(entry.value)):
+                found.append(entry)
+        return found
+
+
+def _lease_s(value: bytes) -> float:
+    told = read_worker(value).get("lease_s", 0.0)
+    return told if isinstance(told, int | float) else 0.0
 
 
 def read_worker(value: bytes) -> dict[str, Any]:

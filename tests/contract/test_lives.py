@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 import pytest
 
 import nalar
@@ -36,6 +37,21 @@ async def test_workers_that_join_share_the_slots_and_lose_nothing(cluster: Clust
     await until(lambda: elder._finished + younger._finished == 64)
     assert elder._finished > 32
     assert younger._finished > 0
+
+
+async def test_a_dead_worker_whose_entry_never_expires_loses_its_slots(cluster: Cluster) -> None:
+    """A server that was killed may have forgotten when an entry was to expire."""
+    await cluster.client()
+    control = (await cluster.host()).backend.control
+    ghost = orjson.dumps({"worker": "ghost", "agents": ["CallsCounter"]})
+    await control.put("worker.ghost", ghost, ttl_s=3600)
+    for slot in range(16):
+        await control.put(f"lease.CallsCounter.{slot}", b"ghost")
+    await cluster.worker("CallsCounter", lease_s=0.6)
+    async with asyncio.timeout(15):
+        assert await CallsCounter.options(session="haunted").push(1) == 1
+    entry = await control.get("worker.ghost")
+    assert entry is None or entry.value is None
 
 
 async def test_the_calls_of_a_dead_worker_take_effect_once_elsewhere(cluster: Cluster) -> None:

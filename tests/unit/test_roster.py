@@ -4,7 +4,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nalar.controllers.roster import Roster
+from nalar.controllers.roster import Roster, Silence
 from nalar.ids import AgentName
 from nalar.statestore.port import KeyValueEntry
 
@@ -97,3 +97,28 @@ def test_an_entry_that_no_worker_wrote_serves_nothing() -> None:
     for revision, value in enumerate((b"", b"x", b"[]", b"{}", b'{"worker":1,"agents":"Analyst"}')):
         roster.take(KeyValueEntry("worker.one", revision + 1, value))
         assert roster.peers(AGENT) == []
+
+
+def test_an_entry_that_is_not_renewed_for_two_leases_is_that_of_a_dead_worker() -> None:
+    silence = Silence()
+    dead, alive = worker("dead", 1), worker("alive", 2)
+    assert silence.overdue([dead, alive], 0.0, 1.0) == []
+    assert silence.overdue([dead, worker("alive", 3)], 1.9, 1.0) == []
+    assert silence.overdue([dead, worker("alive", 3)], 2.1, 1.0) == [dead]
+    assert silence.overdue([worker("dead", 4)], 5.0, 1.0) == []
+
+
+def test_a_worker_of_longer_leases_is_given_its_own() -> None:
+    told = orjson.dumps({"worker": "slow", "agents": [], "lease_s": 10.0})
+    slow = KeyValueEntry("worker.slow", 1, told)
+    silence = Silence()
+    assert silence.overdue([slow], 0.0, 1.0) == []
+    assert silence.overdue([slow], 19.0, 1.0) == []
+    assert silence.overdue([slow], 21.0, 1.0) == [slow]
+
+
+def test_what_is_gone_or_cannot_be_read_is_not_waited_for() -> None:
+    silence = Silence()
+    entries = [KeyValueEntry("worker.gone", 1, None), KeyValueEntry("worker.odd", 2, b"{")]
+    assert silence.overdue(entries, 0.0, 1.0) == []
+    assert silence.overdue(entries, 9.0, 1.0) == [entries[1]]
