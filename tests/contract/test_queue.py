@@ -243,7 +243,7 @@ async def test_what_was_handed_back_for_long_is_had_at_once_by_any_name_it_was_h
     third = (await got.reach(3))[2]
     assert third.deliveries == 3
     third.ack()
-    other.queue.hurry(first.lease)
+    client.queue.hurry(first.lease)  # Over the same connection: after the ack.
     await client.queue.publish(LANE, later := make_invocation(make_ref(agent)))
     assert (await got.reach(4))[3].content == later, "what is gone stays gone"
 
