@@ -134,6 +134,7 @@ def test_a_module_that_crashes_backs_off_is_named_and_is_mended(
 def test_what_cannot_be_obeyed_is_told(served: Nalar, client: SyncClient) -> None:
     start_node(served, "small", "--max-workers", 3)
     until(lambda: workers(client, "shout"), "a worker")
+    until(lambda: set(ready(client)) == {"small"}, "the entries of earlier tests' nodes lapse")
     told = {row["agent"]: row for row in served.json("scale", "Counter=9", "hold=0", "-o", "json")}
     assert "there is room for 2 of 9 on small" in told["Counter"]["note"]
     assert told["hold"]["becomes"] == 1
