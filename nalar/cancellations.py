@@ -1,7 +1,6 @@
 """Cancelling runs and single calls that some program, maybe another, has made."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,8 +8,9 @@ from nalar.bus.codec import decode_record
 from nalar.cancel import commit_end, put_notice
 from nalar.errors import MalformedMessage, UsageError
 from nalar.host import Host
-from nalar.ids import FutureId, MethodName, Ref, RootId, is_wire_token
-from nalar.messages import ErrorInfo, Payload, Record
+from nalar.ids import FutureId, Ref, RootId, is_wire_token
+from nalar.loops import set_within
+from nalar.messages import ErrorInfo, bare_record
 from nalar.runs import Runs
 from nalar.statestore.port import LedgerEntry
 
@@ -68,9 +68,7 @@ class Cancellations:
             await self._ask(ref, FutureId(call))
             status = await self._status(pattern)
             if status is None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await heard.wait()
+                await set_within(heard, wait_s)
                 status = await self._status(pattern)
         finally:
             watch.close()
@@ -82,7 +80,8 @@ class Cancellations:
         until_s = now_s + self._settings.deadline_s + self._settings.retention_s
         await put_notice(self._backend, ref.root, call, now_s, until_s)
         if call == ref.future:
-            record = _cancelled(ref, now_s)
+            error = ErrorInfo("cancelled", "Cancelled", f"run {RootId(ref.root)} was cancelled")
+            record = bare_record(ref, "cancelled", error, now_s)
             await commit_end(self._backend, self._settings, record, until_s)
 
     async def _status(self, pattern: str) -> str | None:
@@ -93,22 +92,3 @@ class Cancellations:
             return decode_record(entries[0].ref, entries[0].body).status
         except MalformedMessage:
             return _UNREADABLE
-
-
-def _cancelled(ref: Ref, now_s: float) -> Record:
-    """Return the record of a run that is cancelled by who knows no more of it than its ref."""
-    return Record(
-        ref=ref,
-        method=MethodName(""),
-        session=ref.session,
-        status="cancelled",
-        result=None,
-        error=ErrorInfo("cancelled", "Cancelled", f"run {RootId(ref.root)} was cancelled"),
-        arguments=Payload(b"{}"),
-        delta=None,
-        worker="",
-        attempt=1,
-        created=now_s,
-        started=now_s,
-        finished=now_s,
-    )

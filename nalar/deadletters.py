@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 
-from nalar.draft import lane_of
 from nalar.errors import Conflict, MalformedMessage, UnknownTarget, UsageError
 from nalar.host import Host
 from nalar.ids import encode_token, new_name, new_root
@@ -60,8 +59,7 @@ class DeadLetters:
         await self._note(letter, root)
         await Runs(host.backend, host.settings, host.clock).note(invocation.ref, invocation.target)
         # A read-only method of a stateful agent is passed on to its session's slot.
-        stateful = invocation.ref.effect == "s"
-        lane = lane_of(invocation, stateful=stateful, slots=host.settings.slots)
+        lane = host.calls.routes.lane(invocation, stateful=invocation.ref.effect == "s")
         await host.backend.queue.publish(lane, invocation)
         return root
 

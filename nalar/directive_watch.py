@@ -13,6 +13,8 @@ from nalar.backend import Backend
 from nalar.bus.port import Watch
 from nalar.directives import DIRECTIVE, Directive, decode_directive
 from nalar.errors import MalformedMessage, NalarError
+from nalar.loops import set_within
+from nalar.statestore.heard import Heard
 from nalar.statestore.port import KeyValueEntry
 
 log = logging.getLogger("nalar.worker")
@@ -31,14 +33,17 @@ class DirectiveWatch:
         self._control = backend.control
         self._prefix = prefix
         self._obey = obey
-        #: What stands, by key; the revision of what was heard of it last.
+        #: What stands, by key.
         self._standing: dict[str, Directive] = {}
-        self._revisions: dict[str, int] = {}
+        self._told = Heard()
         self._again = asyncio.Event()
         self._watch: Watch | None = None
-        #: Revision of the newest directive that is obeyed, or of its withdrawal.
-        self.applied = 0
         backend.on_reconnect(self._again.set)
+
+    @property
+    def applied(self) -> int:
+        """Revision of the newest directive that is obeyed, or of its withdrawal."""
+        return self._told.newest
 
     async def begin(self) -> None:
         """Watch, and obey what stands: no call may be started before. May be called again."""
@@ -49,28 +54,22 @@ class DirectiveWatch:
     async def run(self) -> None:
         """List the directives again after each reconnect and now and then, until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LIST_S):
-                    await self._again.wait()
+            await set_within(self._again, _LIST_S)
             self._again.clear()
             with contextlib.suppress(NalarError):  # Without the server: at the next turn.
                 await self._list()
 
     async def _list(self) -> None:
-        since = self.applied
+        since = self._told.newest
         listed = await self._control.scan(self._prefix)
-        for entry in listed:
-            self._heard(entry)
-        named = {entry.key for entry in listed}
-        for key in [key for key in self._standing if key not in named]:
-            if self._revisions[key] <= since:
-                self._withdraw(key)
+        for entry in self._told.news(self._prefix, listed, since=since):
+            self._apply(entry)
 
     def _heard(self, entry: KeyValueEntry) -> None:
-        if entry.revision <= self._revisions.get(entry.key, 0):
-            return  # It was listed as well, or comes late.
-        self._revisions[entry.key] = entry.revision
-        self.applied = max(self.applied, entry.revision)
+        if self._told.note(entry.key, entry.revision):
+            self._apply(entry)
+
+    def _apply(self, entry: KeyValueEntry) -> None:
         if not entry.value:
             self._withdraw(entry.key)
             return

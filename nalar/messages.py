@@ -127,3 +127,22 @@ class Record:
     orphans: int = 0
     #: Of a call that never ran: the one it would have followed (`Invocation.after`).
     after: Ref | None = None
+
+
+def bare_record(ref: Ref, status: Status, error: ErrorInfo, now_s: float) -> Record:
+    """Return the record of a call that never ran, by who knows no more of it than its ref."""
+    return Record(
+        ref=ref,
+        method=MethodName(""),
+        session=ref.session,
+        status=status,
+        result=None,
+        error=error,
+        arguments=Payload(b"{}"),
+        delta=None,
+        worker="",
+        attempt=1,
+        created=now_s,
+        started=now_s,
+        finished=now_s,
+    )

@@ -21,6 +21,7 @@ from nalar.cluster.placement import Placement, place, to_hold
 from nalar.controllers.pulse import BEATS, Entry
 from nalar.errors import Conflict, MalformedMessage, NalarError, UsageError
 from nalar.ids import new_name
+from nalar.loops import set_within
 from nalar.place import Command
 from nalar.pool import Pool
 from nalar.processes import StopSignals
@@ -129,10 +130,8 @@ class Node:
             late = asyncio.get_running_loop().time() > lapsed
             if again.revision != stands.revision or late:
                 raise self._taken(other)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s / 2):
-                    await self._stop.asked.wait()
-                    return False
+            if await set_within(self._stop.asked, self._pause_s / 2):
+                return False
         return True
 
     def _taken(self, other: NodeEntry | None = None) -> UsageError:

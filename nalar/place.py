@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from typing import Final
 
+from nalar.loops import set_within
 from nalar.processes import EXIT_RECYCLED, PARENT, READY
 
 log = logging.getLogger("nalar.processes")
@@ -150,9 +151,7 @@ class Place:
                 self.ending, self.failures = ended.how, self.failures + 1
                 log.warning("%s died %s again_in=%.1fs", self._command.what, ended, pause_s)
             self._look()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._given_up.wait()
+            await set_within(self._given_up, pause_s)
             pause_s = min(RESTART_MAX_S, pause_s * 2)
         return True
 

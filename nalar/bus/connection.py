@@ -154,7 +154,7 @@ class Connection:
         reading.add_done_callback(self._end)
         flusher = cast("asyncio.Task[None] | None", self.client._flusher_task)
         if flusher is not None:
-            flusher.add_done_callback(_retrieved)
+            flusher.add_done_callback(retrieved)
 
     async def _abandon(self) -> None:
         """Close what a failed handshake left open."""
@@ -268,10 +268,10 @@ def _stop_if_asked(before: int) -> None:
         raise asyncio.CancelledError
 
 
-def _retrieved(task: "asyncio.Task[None]") -> None:
-    """Take note of a task's error, which the event loop would report: a socket that ended."""
-    if not task.cancelled():
-        task.exception()
+def retrieved(future: asyncio.Future[Any]) -> None:
+    """Take note of an error that nobody waits for, which the event loop would report."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _check_nats_py() -> None:

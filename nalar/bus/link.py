@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
-from nalar.bus.connection import Connection, Handler
+from nalar.bus.connection import Connection, Handler, retrieved
 from nalar.bus.replies import check_server, parse_api
 from nalar.bus.requests import Requests
 from nalar.bus.subjects import API_INFO
@@ -164,7 +164,7 @@ class Link:
                 self._say("the server at %s stores nothing: trying another one", self._url)
                 self._avoid = self._url
                 return None
-            self._requests.request(_Probe(), PROBE_S).add_done_callback(_retrieved)
+            self._requests.request(_Probe(), PROBE_S).add_done_callback(retrieved)
         return await connection.ended()
 
     def _announce(self) -> None:
@@ -317,12 +317,6 @@ class _Probe(Waiter):
     def accept(self, headers: bytes | None, data: bytes) -> bool:
         parse_api(data)
         return super().accept(headers, data)
-
-
-def _retrieved(future: asyncio.Future[Any]) -> None:
-    """Take note of how a probe has ended; what it says, it says to the link's hearing."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _place(url: str) -> str:

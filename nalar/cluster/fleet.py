@@ -3,12 +3,13 @@
 Kept up to date from the notices that the control bucket gives, and put right by a listing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from nalar.cluster.nodes import NODES, NodeEntry, decode_node
 from nalar.directives import DIRECTIVE, Provision, decode_directive
 from nalar.errors import MalformedMessage
+from nalar.statestore.heard import Heard
 from nalar.statestore.port import KeyValueEntry
 
 #: Where it is said how many workers of an agent there are to be, in the control bucket.
@@ -21,10 +22,12 @@ class Fleet:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeEntry] = {}
         self.provisioned: dict[str, int] = {}
-        #: Revision of the newest entry seen under a key, or of its removal.
-        self._revisions: dict[str, int] = {}
-        #: Revision of the newest notice.
-        self.newest = 0
+        self._heard = Heard()
+
+    @property
+    def newest(self) -> int:
+        """Revision of the newest notice."""
+        return self._heard.newest
 
     @property
     def agents(self) -> set[str]:
@@ -34,27 +37,20 @@ class Fleet:
 
     def take(self, entry: KeyValueEntry) -> bool:
         """Take one entry or removal in; return whether anything is different now."""
-        self.newest = max(self.newest, entry.revision)
-        if entry.revision < self._revisions.get(entry.key, 0):
-            return False  # It comes late.
-        self._revisions[entry.key] = entry.revision
+        return self._heard.note(entry.key, entry.revision) and self._apply(entry)
+
+    def _apply(self, entry: KeyValueEntry) -> bool:
         if entry.key.startswith(f"{NODES}."):
             return self._take_node(entry.key.removeprefix(f"{NODES}."), entry.value)
         return self._take_provision(entry.key, entry.value)
 
-    def put_right(self, prefix: str, entries: Iterable[KeyValueEntry], *, since: int) -> None:
+    def put_right(self, prefix: str, entries: Collection[KeyValueEntry], *, since: int) -> None:
         """Take in all that stands under `prefix`, listed when `newest` was `since`.
 
         What the listing does not name, and was known by then, is gone.
         """
-        named: set[str] = set()
-        for entry in entries:
-            named.add(entry.key)
-            self.take(entry)
-        for key, revision in list(self._revisions.items()):
-            if key.startswith(f"{prefix}.") and key not in named and revision <= since:
-                self.take(KeyValueEntry(key, revision + 1, None))
-                del self._revisions[key]
+        for entry in self._heard.news(prefix, entries, since=since):
+            self._apply(entry)
 
     def _take_node(self, name: str, value: bytes | None) -> bool:
         before = self.nodes.pop(name, None)

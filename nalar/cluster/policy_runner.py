@@ -14,6 +14,7 @@ from nalar.cluster.policy_set import PolicySet, without
 from nalar.cluster.policy_store import PolicyStore
 from nalar.cluster.watchdog import Overdue, WatchedThread
 from nalar.errors import Conflict, NalarError, UsageError
+from nalar.loops import set_within
 
 log = logging.getLogger("nalar.controller")
 
@@ -61,9 +62,7 @@ class PolicyRunner:
     async def run(self) -> None:
         """Take each new set in, until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    await self._changed.wait()
+            await set_within(self._changed, _LOOK_S)
             self._changed.clear()
             try:
                 await self._take()

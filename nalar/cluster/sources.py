@@ -5,9 +5,7 @@ is heard goes to the mind, which takes it in before its next decision.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -23,7 +21,9 @@ from nalar.controllers.roster import WORKERS
 from nalar.directives import DIRECTIVE, Issued, decode_directive
 from nalar.errors import MalformedMessage, NalarError
 from nalar.ids import AgentName, WorkerId
+from nalar.loops import set_within
 from nalar.reports import Report
+from nalar.statestore.heard import Heard
 from nalar.statestore.port import KeyValueEntry
 
 log = logging.getLogger("nalar.controller")
@@ -54,9 +54,7 @@ class Sources:
         self._control = backend.control
         self._mind = mind
         self.standing: dict[str, Standing] = {}
-        #: Revision of what was heard last under a key.
-        self._revisions: dict[str, int] = {}
-        self._newest = 0
+        self._told = Heard()
         self._workers: set[WorkerId] = set()
         self._agents: dict[AgentName, tuple[int, int]] = {}
         self._wake = asyncio.Event()
@@ -90,9 +88,7 @@ class Sources:
     async def run(self) -> None:
         """Look at the queues, list again, and ask for what was missed, until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_QUEUES_S):
-                    await self._wake.wait()
+            await set_within(self._wake, _QUEUES_S)
             try:
                 if self._mind.overrun or self._wake.is_set() or self._is_stale():
                     self._wake.clear()
@@ -142,25 +138,17 @@ class Sources:
             self._describe(entry)
         self._mind.bounds = replace(self._mind.bounds, agents=dict(self._agents))
         for prefix in (WORKERS, DIRECTIVE):
-            since = self._newest
-            entries = await self._control.scan(prefix)
-            for entry in entries:
-                self._heard(entry)
-            self._forget_unnamed(prefix, {entry.key for entry in entries}, since)
+            since = self._told.newest
+            listed = await self._control.scan(prefix)
+            for entry in self._told.news(prefix, listed, since=since):
+                self._apply(entry)
         self._mind.hear(partial(_forget_others, frozenset(self._workers)))
 
-    def _forget_unnamed(self, prefix: str, named: Iterable[str], since: int) -> None:
-        """What was known when the listing began, and is not in it, is gone."""
-        for key, revision in list(self._revisions.items()):
-            if key.startswith(f"{prefix}.") and key not in named and revision <= since:
-                self._heard(KeyValueEntry(key, revision + 1, None))
-                del self._revisions[key]
-
     def _heard(self, entry: KeyValueEntry) -> None:
-        if entry.revision <= self._revisions.get(entry.key, 0):
-            return  # It was listed as well, or comes late.
-        self._revisions[entry.key] = entry.revision
-        self._newest = max(self._newest, entry.revision)
+        if self._told.note(entry.key, entry.revision):
+            self._apply(entry)
+
+    def _apply(self, entry: KeyValueEntry) -> None:
         kind, _, name = entry.key.partition(".")
         if kind == DIRECTIVE:
             self._stands(entry)
@@ -181,7 +169,7 @@ class Sources:
 
     def note(self, key: str, revision: int, issued: Issued | None) -> None:
         """A directive stands from now on, or no longer."""
-        self._revisions[key] = max(revision, self._revisions.get(key, 0))
+        self._told.note(key, revision)
         if issued is None:
             self.standing.pop(key, None)
         else:

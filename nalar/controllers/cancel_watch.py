@@ -9,6 +9,7 @@ from nalar.backend import Backend
 from nalar.bus.port import Watch
 from nalar.clock import Clock
 from nalar.errors import NalarError
+from nalar.loops import set_within
 from nalar.notices import CANCEL, Notices, notice_key, notice_token, notice_until
 from nalar.statestore.port import KeyValueEntry
 
@@ -41,9 +42,7 @@ class CancelWatch:
     async def run(self) -> None:
         """List the notices again after each reconnect and now and then, until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LIST_S):
-                    await self._again.wait()
+            await set_within(self._again, _LIST_S)
             self._again.clear()
             self._notices.forget_before(self._clock.now_s())
             with contextlib.suppress(NalarError):  # Without the server: at the next turn.

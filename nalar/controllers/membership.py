@@ -18,6 +18,7 @@ from nalar.controllers.roster import LEASES, WORKERS, Roster, Silence
 from nalar.controllers.slots import plan_slots
 from nalar.errors import Conflict, NalarError
 from nalar.ids import AgentName, WorkerId
+from nalar.loops import set_within
 from nalar.settings import Settings
 from nalar.statestore.port import KeyValue, KeyValueEntry
 
@@ -95,9 +96,7 @@ class Membership:
         turns = 0
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await self._wake.wait()
+                await set_within(self._wake, pause_s)
                 if not self._wake.is_set():
                     turns += 1
                     self._stale = self._stale or turns % _LISTED_EVERY == 0

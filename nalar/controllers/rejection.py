@@ -7,8 +7,8 @@ from nalar.controllers.dead import bury
 from nalar.controllers.held import Held
 from nalar.controllers.recording import record_of
 from nalar.errors import InvalidToken, MalformedMessage
-from nalar.ids import MethodName, Ref
-from nalar.messages import ErrorInfo, Payload, Record
+from nalar.ids import Ref
+from nalar.messages import ErrorInfo, bare_record
 from nalar.settings import Settings
 
 #: Characters of the reason that are kept.
@@ -29,21 +29,8 @@ async def reject(
         ref = Ref.parse(error.ref)
     except InvalidToken:
         return
-    record = Record(
-        ref=ref,
-        method=MethodName(""),
-        session=ref.session,
-        status="rejected",
-        result=None,
-        error=ErrorInfo("rejected", "MalformedMessage", str(error)[:_REASON_MAX]),
-        arguments=Payload(b"{}"),
-        delta=None,
-        worker="",
-        attempt=1,
-        created=now_s,
-        started=now_s,
-        finished=now_s,
-    )
+    told = ErrorInfo("rejected", "MalformedMessage", str(error)[:_REASON_MAX])
+    record = bare_record(ref, "rejected", told, now_s)
     await commit_end(backend, settings, record, now_s)
 
 

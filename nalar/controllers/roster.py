@@ -5,12 +5,13 @@ then. Says when something has changed that matters to the sharing of slots: that
 another sign of life does not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import orjson
 
 from nalar.ids import AgentName, WorkerId
+from nalar.statestore.heard import Heard
 from nalar.statestore.port import KeyValueEntry
 
 #: Where workers and leases stand, in the control bucket.
@@ -27,10 +28,12 @@ class Roster:
         self._serves: dict[str, frozenset[str]] = {}
         #: Agent -> slot -> revision of the lease, and its owner.
         self._leases: dict[str, dict[int, tuple[int, WorkerId]]] = {}
-        #: Revision of the newest entry seen under a key, or of its removal.
-        self._revisions: dict[str, int] = {}
-        #: Revision of the newest notice.
-        self.newest = 0
+        self._heard = Heard()
+
+    @property
+    def newest(self) -> int:
+        """Revision of the newest notice."""
+        return self._heard.newest
 
     def peers(self, agent: AgentName) -> list[str]:
         """Return the live workers that serve `agent`."""
@@ -47,28 +50,21 @@ class Roster:
 
     def take(self, entry: KeyValueEntry) -> bool:
         """Take one entry or removal in; return whether it matters to the sharing of slots."""
-        self.newest = max(self.newest, entry.revision)
-        if entry.revision < self._revisions.get(entry.key, 0):
-            return False  # It comes late.
-        self._revisions[entry.key] = entry.revision
+        return self._heard.note(entry.key, entry.revision) and self._apply(entry)
+
+    def _apply(self, entry: KeyValueEntry) -> bool:
         kind, _, name = entry.key.partition(".")
         if kind == WORKERS:
             return self._take_worker(name, entry.value)
         return self._take_lease(name, entry.revision, entry.value)
 
-    def put_right(self, prefix: str, entries: Iterable[KeyValueEntry], *, since: int) -> None:
+    def put_right(self, prefix: str, entries: Collection[KeyValueEntry], *, since: int) -> None:
         """Take in all that stands under `prefix`, listed when `newest` was `since`.
 
         What the listing does not name, and was known by then, is gone.
         """
-        named: set[str] = set()
-        for entry in entries:
-            named.add(entry.key)
-            self.take(entry)
-        for key, revision in list(self._revisions.items()):
-            if key.startswith(f"{prefix}.") and key not in named and revision <= since:
-                self.take(KeyValueEntry(key, revision + 1, None))
-                del self._revisions[key]
+        for entry in self._heard.news(prefix, entries, since=since):
+            self._apply(entry)
 
     def _take_worker(self, name: str, value: bytes | None) -> bool:
         before = self._serves.get(name)

@@ -1,0 +1,43 @@
+"""What was heard last of each entry of a bucket, by notices and by listings. Pure.
+
+A notice may come late, twice, or not at all, and a listing tells of a moment that has passed: of
+both only what is newer than what was heard counts.
+"""
+
+from collections.abc import Collection, Iterator
+
+from nalar.statestore.port import KeyValueEntry
+
+
+class Heard:
+    """The revisions that were heard, by key; removals among them until the next listing."""
+
+    def __init__(self) -> None:
+        self._revisions: dict[str, int] = {}
+        #: The newest of all that was heard.
+        self.newest = 0
+
+    def note(self, key: str, revision: int) -> bool:
+        """Hear that a key was stored, or removed, at a revision; say whether that is news."""
+        self.newest = max(self.newest, revision)
+        if revision <= self._revisions.get(key, 0):
+            return False
+        self._revisions[key] = revision
+        return True
+
+    def news(
+        self, prefix: str, listed: Collection[KeyValueEntry], *, since: int
+    ) -> Iterator[KeyValueEntry]:
+        """Yield what a listing of all under `prefix` tells that was not heard, removals last.
+
+        `since` is what `newest` was when it began: what it does not name, and was known by then,
+        is gone.
+        """
+        for entry in listed:
+            if self.note(entry.key, entry.revision):
+                yield entry
+        named = {entry.key for entry in listed}
+        for key, revision in list(self._revisions.items()):
+            if key.startswith(f"{prefix}.") and key not in named and revision <= since:
+                del self._revisions[key]
+                yield KeyValueEntry(key, revision, None)
