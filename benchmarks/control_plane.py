@@ -40,11 +40,11 @@ from nalar.controllers.local_state import LocalState
 from nalar.controllers.ranking import Traits
 from nalar.directives import Issued, Pause, encode_directive, key_of
 from nalar.ids import AgentName
+from nalar.processes.worker_process import serve_until_stopped
 from nalar.reports import decode_report, encode_report
 from nalar.serve import connect
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
-from nalar.worker_process import serve_until_stopped
 
 SIZES = (1_024, 16_384, 131_072, 1_000_000)
 QUEUES = (1_024, 16_384, 131_072)

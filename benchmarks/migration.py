@@ -23,13 +23,13 @@ from benchmarks.processes import child_process
 from benchmarks.report import machine
 from nalar.agents.registry import REGISTRY
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
-from nalar.client import Client
+from nalar.client.client import Client
 from nalar.clock import SystemClock
 from nalar.ids import AgentName, SessionId, WorkerId
+from nalar.processes.worker_process import serve_until_stopped
 from nalar.serve import connect
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
-from nalar.worker_process import serve_until_stopped
 
 AGENT = AgentName("Ledger")
 #: Bytes of the session's state that move along.

@@ -12,10 +12,10 @@ import nalar
 from benchmarks import agents, child
 from benchmarks.rows import FAN_WIDTH, NAP_S, SESSIONS
 from nalar.agents.registry import REGISTRY
+from nalar.processes.worker_process import serve_until_stopped
 from nalar.serve import connect
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
-from nalar.worker_process import serve_until_stopped
 
 
 async def work(url: str, concurrency: int, names: Sequence[str]) -> None:

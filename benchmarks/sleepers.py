@@ -22,12 +22,12 @@ from benchmarks import child
 from benchmarks.processes import child_process
 from nalar.agents.registry import REGISTRY
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
-from nalar.client import Client
+from nalar.client.client import Client
 from nalar.clock import SystemClock
+from nalar.processes.worker_process import serve_until_stopped
 from nalar.serve import connect
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
-from nalar.worker_process import serve_until_stopped
 
 #: Pause between two looks at the worker, in seconds.
 LOOK_S = 0.25

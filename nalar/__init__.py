@@ -12,9 +12,9 @@ from nalar.agents.functions import tool, workflow
 from nalar.agents.method import method
 from nalar.agents.served import serve_class
 from nalar.call_policy import Retry
+from nalar.calls.durable import sleep, step, wait_for
 from nalar.combined import as_completed, gather, wait
 from nalar.context import Runtime, context, current_runtime, provide_implicit
-from nalar.durable import sleep, step, wait_for
 from nalar.errors import (
     AgentError,
     ArgumentError,

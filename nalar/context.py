@@ -113,7 +113,7 @@ class Runtime(Protocol):
 
 
 class Waits(Protocol):
-    """The durable waits of a running call; what each does is said in `nalar.durable`."""
+    """The durable waits of a running call; what each does is said in `nalar.calls.durable`."""
 
     def sleep(self, seconds: float, key: str | None) -> Any:
         """Return a future that ends in `seconds` seconds."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from nalar.backend import Store
-from nalar.client import Client
+from nalar.client.client import Client
 from nalar.cluster.fleet import Fleet
 from nalar.cluster.placement import groups_of, place
 from nalar.errors import NalarError

@@ -102,7 +102,7 @@ def new_name(prefix: str, entropy: bytes) -> str:
 def child_id(parent: str, target: str, arguments: bytes, occurrence: int | str) -> FutureId:
     """Return the content-addressed id of a call made by `parent`.
 
-    `arguments` is the canonical text of the bound arguments (`nalar.wire.canonical`);
+    `arguments` is the canonical text of the bound arguments (`nalar.values.wire.canonical`);
     `occurrence` numbers identical calls under one parent, or is the name the caller gave the
     call (`key=`). Independent of the order in which concurrent code happens to run. Golden
     vectors: docs/protocol.md.

@@ -12,9 +12,10 @@ from typing import Any
 
 from nalar.agents.registry import REGISTRY, torn
 from nalar.agents.spec import AgentSpec, MethodSpec
-from nalar.agreement import agreed
 from nalar.backend import Backend
-from nalar.client import Client, SyncClient
+from nalar.client.agreement import agreed
+from nalar.client.client import Client, SyncClient
+from nalar.client.housekeeping import Housekeeper
 from nalar.clock import Clock, SystemClock
 from nalar.cluster.controller import PERIOD_S, Controller
 from nalar.context import (
@@ -26,19 +27,18 @@ from nalar.context import (
     provide_implicit,
 )
 from nalar.errors import UsageError
-from nalar.faults import FAULT, Faults
-from nalar.faults import from_environment as planned_faults
-from nalar.faulty import faulty_agents, faulty_backend
+from nalar.faults.plan import FAULT, Faults
+from nalar.faults.plan import from_environment as planned_faults
+from nalar.faults.ports import faulty_agents, faulty_backend
 from nalar.futures import Future
-from nalar.host import Host
-from nalar.housekeeping import Housekeeper
 from nalar.ids import AgentName
 from nalar.loops import LoopThread, new_loop
+from nalar.processes.host import Host
+from nalar.processes.worker_process import Ending, serve_until_stopped
 from nalar.settings import Settings, from_environment
 from nalar.sim.virtual_time import LoopClock, VirtualTimeLoop
 from nalar.statestore.jetstream import open_jetstream
 from nalar.statestore.memory import open_memory
-from nalar.worker_process import Ending, serve_until_stopped
 
 log = logging.getLogger("nalar.serve")
 

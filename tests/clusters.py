@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from nalar.agents.registry import REGISTRY
-from nalar.agreement import agreed
 from nalar.backend import Backend
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
-from nalar.client import Client
+from nalar.client.agreement import agreed
+from nalar.client.client import Client
 from nalar.clock import SystemClock
 from nalar.context import connect_runtime, disconnect_runtime
-from nalar.host import Host
+from nalar.processes.host import Host
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
 from nalar.statestore.memory import MemoryBroker, open_memory

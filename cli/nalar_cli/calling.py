@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from nalar.agents.spec import MethodSpec
     from nalar.agents.stub import Stub
-    from nalar.client import Client
+    from nalar.calls.suspended import Suspended
+    from nalar.client.client import Client
     from nalar.context import CallOptions
     from nalar.futures import Future
-    from nalar.suspended import Suspended
 
 #: Time to read a result that may be there, when nobody wants to wait for it, in seconds.
 _READ_S = 0.5

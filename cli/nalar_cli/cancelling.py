@@ -9,8 +9,8 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Creds, Server, settings_of
 
 if TYPE_CHECKING:
-    from nalar.cancellations import Cancellation
-    from nalar.client import Client
+    from nalar.client.cancellations import Cancellation
+    from nalar.client.client import Client
 
 #: It had ended already, or the record is still to come: as everywhere (`nalar --help`).
 _EXIT_TOO_LATE, _EXIT_NOT_YET = 1, 3

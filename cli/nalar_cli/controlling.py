@@ -9,7 +9,7 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Creds, Listing, Output, Server, Verbose, settings_of
 
 if TYPE_CHECKING:
-    from nalar.client import Client
+    from nalar.client.client import Client
     from nalar.cluster.policy_set import PolicySet
 
 Specs = Annotated[
@@ -70,7 +70,7 @@ def controller(
     import logging
 
     from nalar.errors import UsageError
-    from nalar.processes import stay_with_parent, tell_ready
+    from nalar.processes.child import stay_with_parent, tell_ready
     from nalar.serve import run_controller
 
     stay_with_parent()
@@ -83,7 +83,7 @@ def controller(
         tell_ready(known_as)
 
     async def run() -> None:
-        from nalar.processes import StopSignals
+        from nalar.processes.child import StopSignals
 
         with StopSignals().caught() as stop:
             steering = asyncio.get_running_loop().create_task(

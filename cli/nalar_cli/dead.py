@@ -11,8 +11,8 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
-    from nalar.client import Client
-    from nalar.letters import DeadLetter
+    from nalar.calls.letters import DeadLetter
+    from nalar.client.client import Client
 
 #: Characters of a reason that a table shows.
 _REASON_MAX = 100
@@ -88,7 +88,7 @@ def show(
     creds: Creds = None,
 ) -> None:
     """Show everything that is kept of one: its error, traceback and arguments."""
-    from nalar.letters import details
+    from nalar.calls.letters import details
 
     async def work(client: "Client") -> tuple[float, dict[str, Any]]:
         found = await client.dead_letter(letter)

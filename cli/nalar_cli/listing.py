@@ -10,7 +10,7 @@ from nalar_cli.cells import json_cell, line
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
-    from nalar.client import Client
+    from nalar.client.client import Client
 
 
 def register(app: typer.Typer) -> None:

@@ -30,8 +30,8 @@ from nalar_cli.options import (
 if TYPE_CHECKING:
     from nalar.agents.stub import Stub
     from nalar.context import CallOptions
-    from nalar.pool import Pool
-    from nalar.processes import StopSignals
+    from nalar.processes.child import StopSignals
+    from nalar.processes.pool import Pool
     from nalar.settings import Settings
 
 #: How long workers of a run may take to end when nothing outlives it, in seconds.
@@ -125,7 +125,7 @@ class _Where:
         say: Callable[[str], None] | None = None,
     ) -> "Pool":
         """Return worker processes that serve `modules` on the server of `settings`."""
-        from nalar.pool import Pool
+        from nalar.processes.pool import Pool
         from nalar_cli.serving import command_of, worker_words
 
         words = worker_words(modules, self.creds, concurrency=self.concurrency, level=self.level)
@@ -133,7 +133,7 @@ class _Where:
 
     async def start_server(self, stack: AsyncExitStack) -> Any:
         """Start the embedded server for as long as `stack` lasts."""
-        from nalar.processes import embedded_server
+        from nalar.processes.child import embedded_server
         from nalar_cli.serving import prepared_store
 
         keep = None if self.store is None else prepared_store(self.store)
@@ -144,7 +144,7 @@ class _Where:
 
 
 async def _run(job: _Job, where: _Where) -> int:
-    from nalar.processes import Stopped, StopSignals
+    from nalar.processes.child import Stopped, StopSignals
 
     progress = printing.Progress(job.name)
     with StopSignals().caught() as stop:
@@ -217,7 +217,7 @@ def dev(  # noqa: PLR0913, PLR0917 -- each is an option
 async def _dev(modules: list[str], where: _Where, *, reload: bool) -> int:
     import asyncio
 
-    from nalar.processes import Stopped, StopSignals
+    from nalar.processes.child import Stopped, StopSignals
     from nalar_cli.serving import tell_server_died, until_server_ends
 
     watch = _changes_of(modules) if reload else None
@@ -239,7 +239,7 @@ async def _dev(modules: list[str], where: _Where, *, reload: bool) -> int:
 
 async def _say_when_ready(pool: "Pool", settings: "Settings", *, patient: bool) -> None:
     """Print what is served once it is; with `patient` a worker that refuses is not the end."""
-    from nalar.pool import WorkerRefused
+    from nalar.processes.pool import WorkerRefused
     from nalar.serve import connect
     from nalar_cli.banner import told
 
@@ -284,8 +284,8 @@ async def _reload(pool: "Pool", changes: Any) -> None:
     """Put fresh workers in the place of the old ones at each change, until cancelled."""
     import logging
 
-    from nalar.pool import WorkerRefused
-    from nalar.processes import Stopped
+    from nalar.processes.child import Stopped
+    from nalar.processes.pool import WorkerRefused
 
     log = logging.getLogger("nalar.dev")
     async for changed in changes:

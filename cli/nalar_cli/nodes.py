@@ -13,10 +13,10 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Concurrency, Creds, Listing, Output, Server, Verbose, settings_of
 
 if TYPE_CHECKING:
-    from nalar.client import Client
+    from nalar.client.client import Client
     from nalar.cluster.deployment import Declared, Deployment
     from nalar.cluster.nodes import NodeEntry
-    from nalar.node import Offer
+    from nalar.processes.node import Offer
     from nalar.settings import Settings
 
 #: Worker processes of a node for each core, unless it is told, and the fewest.
@@ -64,7 +64,7 @@ def node(  # noqa: PLR0913, PLR0917 -- each is an option
     import logging
 
     from nalar.cluster.deployment import grouped
-    from nalar.node import machine
+    from nalar.processes.node import machine
 
     level = logging.DEBUG if verbose else logging.INFO
     printing.log_to_stderr(level)
@@ -81,8 +81,8 @@ async def _node(
 ) -> int:
     import signal
 
-    from nalar.node import Node
-    from nalar.processes import StopSignals
+    from nalar.processes.child import StopSignals
+    from nalar.processes.node import Node
     from nalar.serve import connect
     from nalar.settings import without_secrets
 
@@ -268,7 +268,7 @@ class OfferMaker:
     def _offer(self, it: "Deployment") -> "Offer":
         from dataclasses import replace
 
-        from nalar.node import Offer
+        from nalar.processes.node import Offer
         from nalar_cli.serving import command_of, worker_words
 
         concurrency = it.concurrency or self._concurrency

@@ -24,7 +24,7 @@ from nalar_cli.options import (
 
 if TYPE_CHECKING:
     from nalar.agents.spec import AgentSpec
-    from nalar.place import Command
+    from nalar.processes.place import Command
     from nalar.settings import Settings
 
 #: How often the server is looked at, in seconds.
@@ -62,7 +62,7 @@ def worker(  # noqa: PLR0913, PLR0917 -- each is an option
     """
     import logging
 
-    from nalar.processes import stay_with_parent
+    from nalar.processes.child import stay_with_parent
 
     stay_with_parent()
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
@@ -92,7 +92,7 @@ def server(
     import asyncio
 
     async def run() -> int:
-        from nalar.processes import StopSignals, embedded_server
+        from nalar.processes.child import StopSignals, embedded_server
         from nalar.serve import kept_house
 
         with StopSignals().caught() as stop:
@@ -132,7 +132,7 @@ def command_of(
     words: list[str], settings: "Settings", say: Callable[[str], None] | None = None
 ) -> "Command":
     """Return the command that runs `nalar` with `words` in a child process, on the same server."""
-    from nalar.place import Command
+    from nalar.processes.place import Command
 
     argv, environ = command_line(words)
     environ["NALAR_SET_URL"] = settings.url
@@ -209,7 +209,7 @@ def _serve(agents: "tuple[AgentSpec, ...]", settings: "Settings", name: str) -> 
     import logging
 
     from nalar.loops import new_loop
-    from nalar.processes import EXIT_RECYCLED, tell_ready
+    from nalar.processes.child import EXIT_RECYCLED, tell_ready
     from nalar.serve import run_worker
     from nalar.settings import without_secrets
 
@@ -243,8 +243,8 @@ def _supervise(command: "Command", processes: int) -> int:
     import logging
 
     async def run() -> int:
-        from nalar.pool import Pool
-        from nalar.processes import StopSignals
+        from nalar.processes.child import StopSignals
+        from nalar.processes.pool import Pool
 
         with StopSignals().caught() as stop:
             async with Pool(command, processes, stop) as pool:

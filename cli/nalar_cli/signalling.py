@@ -10,7 +10,7 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Creds, Server, settings_of
 
 if TYPE_CHECKING:
-    from nalar.client import Client
+    from nalar.client.client import Client
 
 
 def register(app: typer.Typer) -> None:

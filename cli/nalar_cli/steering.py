@@ -12,7 +12,7 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
-    from nalar.client import Client
+    from nalar.client.client import Client
     from nalar.directives import Directive
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="An agent, tool or workflow.")]

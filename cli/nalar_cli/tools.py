@@ -13,8 +13,8 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
-    from nalar.client import Client
-    from nalar.housekeeping import Swept
+    from nalar.client.client import Client
+    from nalar.client.housekeeping import Swept
 
 _MARKS = {"ok": "ok   ", "wrong": "WRONG", "note": "note "}
 
@@ -74,7 +74,7 @@ def housekeep(
     """
     import asyncio
 
-    from nalar.housekeeping import Housekeeper
+    from nalar.client.housekeeping import Housekeeper
 
     async def work(client: "Client") -> None:
         keeper = Housekeeper(client.host.backend, client.host.settings)

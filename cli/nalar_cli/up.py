@@ -14,10 +14,10 @@ from nalar_cli.options import Creds, Listing, Output, Server, Verbose, named_ser
 
 if TYPE_CHECKING:
     from nalar.cluster.deployment import Deployment
-    from nalar.manifest import Manifest
-    from nalar.node import Node
-    from nalar.pool import Pool
-    from nalar.processes import StopSignals
+    from nalar.processes.child import StopSignals
+    from nalar.processes.manifest import Manifest
+    from nalar.processes.node import Node
+    from nalar.processes.pool import Pool
     from nalar.settings import Settings
     from nalar_cli.nodes import OfferMaker
 
@@ -77,7 +77,7 @@ def up(  # noqa: PLR0913, PLR0917 -- each is an option
 
 def _read(path: Path, shown: str) -> "tuple[Manifest, list[Deployment]]":
     """Read a file and load what it names; raises InputError, or what is wrong with it."""
-    from nalar.manifest import deployed, parse_manifest
+    from nalar.processes.manifest import deployed, parse_manifest
     from nalar_cli.nodes import declared_in
 
     try:
@@ -171,7 +171,7 @@ class _Run:
 
     async def until_stopped(self, deployed: "list[Deployment]") -> int:
         """Run it all until the user stops it; return the exit code."""
-        from nalar.processes import StopSignals
+        from nalar.processes.child import StopSignals
         from nalar_cli.serving import tell_server_died
 
         # Last in, first out: a server is not taken from what drains.
@@ -184,8 +184,8 @@ class _Run:
         return 0
 
     async def _start_server(self, stack: AsyncExitStack) -> Any:
-        from nalar.manifest import ServerTable
-        from nalar.processes import embedded_server
+        from nalar.processes.child import embedded_server
+        from nalar.processes.manifest import ServerTable
         from nalar.serve import kept_house
         from nalar_cli.serving import prepared_store
 
@@ -205,7 +205,7 @@ class _Run:
         import asyncio
         import signal
 
-        from nalar.node import Node, machine
+        from nalar.processes.node import Node, machine
         from nalar.serve import connect
         from nalar.settings import without_secrets
         from nalar_cli.nodes import OfferMaker, node_name, room
@@ -284,7 +284,7 @@ class _Control:
         """Have a controller run these policies from now on; none without any."""
         from dataclasses import replace
 
-        from nalar.pool import Pool
+        from nalar.processes.pool import Pool
         from nalar_cli.serving import command_of
 
         if policies == self._policies:

@@ -14,8 +14,8 @@ from nalar.agents.spec import AgentSpec, Hints, MethodOptions, MethodSpec
 from nalar.errors import MalformedMessage, NotData, UsageError
 from nalar.ids import AgentName, MethodName
 from nalar.statestore.managed import ManagedDict, ManagedList, managed_kind
-from nalar.values import ABSENT, Parameter, Signature
-from nalar.wire import WireType, describe, plain
+from nalar.values.signature import ABSENT, Parameter, Signature
+from nalar.values.wire import WireType, describe, plain
 
 Description = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from nalar.call_policy import ONCE, CallPolicy, Retry, check_number
 from nalar.errors import UsageError, suggest
 from nalar.ids import AgentName, Effect, MethodName
-from nalar.values import Signature
+from nalar.values.signature import Signature
 
 Kind = Literal["agent", "tool", "workflow"]
 #: What happens to a recorded call that a resumed workflow does not make again.

@@ -11,7 +11,7 @@ from nalar.call_policy import LONGEST_S, SHORTEST_S, CallPolicy, Retry, check_nu
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_runtime
 from nalar.errors import UsageError, suggest
 from nalar.ids import encode_token
-from nalar.values import Bound
+from nalar.values.signature import Bound
 
 #: Beyond any use, and within what a message may say.
 _PRIORITY_MAX = 1_000_000_000

@@ -7,10 +7,10 @@ from typing import Final
 
 from nalar.backend import Backend
 from nalar.bus.port import Watch
+from nalar.calls.notices import CANCEL, Notices, notice_key, notice_token, notice_until
 from nalar.clock import Clock
 from nalar.errors import NalarError
 from nalar.loops import set_within
-from nalar.notices import CANCEL, Notices, notice_key, notice_token, notice_until
 from nalar.statestore.port import KeyValueEntry
 
 #: How often all notices are listed again, in case one was lost on its way, in seconds.

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from nalar.backend import Backend
+from nalar.calls.letters import DEAD, encode_letter, is_due
 from nalar.controllers.held import Held
 from nalar.errors import Conflict
-from nalar.letters import DEAD, encode_letter, is_due
 from nalar.messages import Payload, Record
 from nalar.settings import Settings
 

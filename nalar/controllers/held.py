@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
 from nalar.call_policy import ONCE, Retry
+from nalar.calls.results import Notify
 from nalar.controllers.local_events import Event, Finished, Left, Rejoined, Returned
 from nalar.controllers.ranking import NO_TRAITS, Traits
 from nalar.ids import FutureId, Ref
 from nalar.messages import Invocation, Record
-from nalar.results import Notify
 from nalar.statestore.port import LedgerEntry
 from nalar.stopping import StopFlag
 

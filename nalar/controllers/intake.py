@@ -11,13 +11,17 @@ from typing import Any
 
 import orjson
 
-from nalar.admission import Admission, may_refuse
 from nalar.agents.executor import Outcome
 from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.port import Delivery
 from nalar.bus.subjects import slot_of_lane
+from nalar.calls.admission import Admission, may_refuse
+from nalar.calls.letters import DEAD
+from nalar.calls.notices import Notices
+from nalar.calls.results import Notify, Results
+from nalar.calls.routes import Routes
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_events import Arrived, Event, Settled
@@ -27,11 +31,7 @@ from nalar.controllers.rejection import reject
 from nalar.directives import Route
 from nalar.errors import MalformedMessage, Overloaded, suggest
 from nalar.ids import AgentName, Ref
-from nalar.letters import DEAD
 from nalar.messages import ErrorInfo, Invocation
-from nalar.notices import Notices
-from nalar.results import Notify, Results
-from nalar.routes import Routes
 from nalar.settings import Settings
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Sessions

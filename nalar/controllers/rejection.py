@@ -2,7 +2,7 @@
 
 from nalar.agents.executor import Outcome
 from nalar.backend import Backend
-from nalar.cancel import commit_end
+from nalar.calls.cancel import commit_end
 from nalar.controllers.dead import bury
 from nalar.controllers.held import Held
 from nalar.controllers.recording import record_of

@@ -6,9 +6,9 @@ from dataclasses import replace
 from nalar.agents.executor import Outcome
 from nalar.agents.retry import is_retryable, next_delay_s
 from nalar.backend import Backend
+from nalar.calls.routes import Routes
 from nalar.clock import Clock
 from nalar.controllers.held import Held
-from nalar.routes import Routes
 
 
 class Retries:

@@ -15,7 +15,12 @@ import orjson
 from nalar.agents.executor import Executor, Outcome, describe_error, failed
 from nalar.backend import Backend
 from nalar.bus.codec import decode_record
-from nalar.calls import Calls
+from nalar.calls.calls import Calls
+from nalar.calls.lineage import Lineage
+from nalar.calls.order import Order
+from nalar.calls.results import Results
+from nalar.calls.waits import RunningWaits
+from nalar.calls.waking import wake_for
 from nalar.clock import Clock
 from nalar.context import Call
 from nalar.controllers.dead import bury
@@ -31,17 +36,12 @@ from nalar.controllers.stuck import StuckCode
 from nalar.controllers.suspender import Living, Suspender
 from nalar.errors import InvalidResult, MalformedMessage, SessionUnreadable
 from nalar.ids import FutureId, new_name
-from nalar.lineage import Lineage
 from nalar.messages import Payload
-from nalar.order import Order
-from nalar.results import Results
 from nalar.settings import Settings
 from nalar.statestore.managed import ManagedFields
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.sessions import Session, Sessions
 from nalar.stopping import StopFlag
-from nalar.waits import RunningWaits
-from nalar.waking import wake_for
 
 
 class Runner:

@@ -11,15 +11,15 @@ from typing import Any
 
 from nalar.agents.executor import Outcome
 from nalar.backend import Backend
-from nalar.calls import Calls
-from nalar.cancel import put_notice
+from nalar.calls.calls import Calls
+from nalar.calls.cancel import put_notice
+from nalar.calls.notices import Notices
 from nalar.clock import Clock
 from nalar.controllers.held import Held
 from nalar.controllers.local_events import Why
 from nalar.controllers.outcomes import cancelled, expired, not_started
 from nalar.controllers.run import Runner
 from nalar.errors import NalarError
-from nalar.notices import Notices
 
 log = logging.getLogger("nalar.worker")
 

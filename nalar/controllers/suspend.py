@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from nalar.suspended import Suspended
+from nalar.calls.suspended import Suspended
 
 #: Calls whose records one suspended call may wait for: its entry names them all.
 CALLS_MAX: Final = 500

@@ -2,8 +2,8 @@
 
 In this order: what the call waits for is written down; all of it is read once more, for whoever
 stored it before could not know; then its code is ended, and its message handed back for as long as
-the wait may take. Whatever is stored after that wakes it (`nalar.waking`). A crash in between has
-the message delivered again, and the call goes on: the entry can only delay it while it holds.
+the wait may take. Whatever is stored after that wakes it (`nalar.calls.waking`). A crash in between
+has the message delivered again, and the call goes on: the entry can only delay it while it holds.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from typing import Any, Final
 
 from nalar.backend import Backend
 from nalar.bus.together import together
+from nalar.calls.durable import Durable
+from nalar.calls.family import Family
+from nalar.calls.suspended import Suspended, suspended_key
+from nalar.calls.waits import RunningWaits
+from nalar.calls.waking import has_come
 from nalar.clock import Clock
 from nalar.combined import leaves
 from nalar.context import Call
 from nalar.controllers.attending import attend
 from nalar.controllers.held import Held, Postponed
 from nalar.controllers.suspend import Patience, Rest, Resting, asleep_s
-from nalar.durable import Durable
 from nalar.errors import NalarError
-from nalar.family import Family
 from nalar.futures import Future
 from nalar.settings import Settings
-from nalar.suspended import Suspended, suspended_key
-from nalar.waits import RunningWaits
-from nalar.waking import has_come
 
 #: How often calls that wait are looked at, at the least, in seconds.
 _LOOK_MAX_S: Final = 1.0

@@ -16,7 +16,10 @@ from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.port import Delivery, Inbox
 from nalar.bus.subjects import SHARED_LANES, slot_lane
-from nalar.calls import Calls
+from nalar.calls.calls import Calls
+from nalar.calls.directive_watch import DirectiveWatch
+from nalar.calls.notices import Notices, concerns
+from nalar.calls.results import Results
 from nalar.clock import Clock
 from nalar.context import aside
 from nalar.controllers.cancel_watch import CancelWatch
@@ -50,12 +53,9 @@ from nalar.controllers.reporting import Reporting
 from nalar.controllers.run import Runner
 from nalar.controllers.stops import Stops
 from nalar.controllers.suspender import Suspender
-from nalar.directive_watch import DirectiveWatch
 from nalar.directives import Drain, Kill
 from nalar.errors import NalarError
 from nalar.ids import AgentName, WorkerId
-from nalar.notices import Notices, concerns
-from nalar.results import Results
 from nalar.settings import Settings
 from nalar.statestore.sessions import Sessions
 

@@ -13,7 +13,7 @@ import orjson
 from nalar.errors import ArgumentError, UsageError
 from nalar.futures import Future
 from nalar.statestore.session import JSON, short
-from nalar.wire import WireType
+from nalar.values.wire import WireType
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

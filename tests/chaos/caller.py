@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import nalar
-from nalar.client import Client
+from nalar.client.client import Client
 from nalar.errors import Unavailable
-from nalar.processes import stay_with_parent
+from nalar.processes.child import stay_with_parent
 from nalar.settings import from_environment
 from tests.chaos.bank import Account, Receipt, transfer
 from tests.chaos.orders import KEYED, PLAIN, RUN, Log, Order, orders, said

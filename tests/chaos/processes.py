@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nalar.processes import PARENT
+from nalar.processes.child import PARENT
 
 ROOT: Final = Path(__file__).parents[2]
 

@@ -7,8 +7,8 @@ from collections import Counter
 import nalar
 from nalar.bus.codec import decode_record
 from nalar.errors import NalarError
-from nalar.host import Host
 from nalar.ids import Ref
+from nalar.processes.host import Host
 from tests.clusters import until
 
 #: What has happened, by what it happened to.

@@ -6,8 +6,8 @@ from typing import Any
 
 import nalar
 from nalar.bus.codec import decode_record
-from nalar.host import Host
 from nalar.messages import Record
+from nalar.processes.host import Host
 from tests.contract.worlds import eventually
 
 #: What has happened, by what it happened to.

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 import nalar
+from nalar.calls.notices import notice_key
 from nalar.errors import Cancelled, Expired
-from nalar.notices import notice_key
 from tests.clusters import Cluster, until
 from tests.contract.cancellable import (
     ALL,

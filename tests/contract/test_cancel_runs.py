@@ -6,9 +6,9 @@ import pytest
 
 import nalar
 from nalar.bus.codec import decode_record
+from nalar.calls.notices import notice_key
 from nalar.errors import CallError, Cancelled, UnknownTarget
 from nalar.ids import Ref
-from nalar.notices import notice_key
 from tests.clusters import Cluster, kill, until
 from tests.contract.cancellable import (
     ALL,

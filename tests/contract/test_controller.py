@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from nalar.backend import Backend
+from nalar.client.steering import Steering
 from nalar.clock import SystemClock
 from nalar.cluster.bounds import Bounds
 from nalar.cluster.controller import Controller
@@ -21,7 +22,6 @@ from nalar.controllers.roster import WORKERS
 from nalar.directives import DIRECTIVE, Issued, Pause, Route, SetPriority, key_of
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, SessionLoad
-from nalar.steering import Steering
 from tests.contract.worlds import World, eventually, new_agent
 
 ODD = "tests.contract.odd_policies"

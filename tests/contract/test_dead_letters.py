@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 import nalar
-from nalar.client import Client
+from nalar.calls.letters import details
+from nalar.client.client import Client
 from nalar.controllers.crashes import Starts
 from nalar.errors import AgentError, DependencyFailed, Expired, UnknownTarget, UsageError
-from nalar.host import Host
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
-from nalar.letters import details
 from nalar.messages import Payload
+from nalar.processes.host import Host
 from tests.clusters import Cluster, kill, until
 from tests.contract.test_retries import invocation
 

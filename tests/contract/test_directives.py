@@ -7,14 +7,14 @@ import pytest
 
 import nalar
 from nalar.bus.port import Delivery
+from nalar.client.steering import Steering
 from nalar.controllers.lanes import Credits
 from nalar.directives import Directive, Drain, Limit, Pause, Route, SetPriority
 from nalar.errors import UsageError
-from nalar.host import Host
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.messages import Invocation
+from nalar.processes.host import Host
 from nalar.statestore.sessions import slot_of
-from nalar.steering import Steering
 from tests.clusters import Cluster, kill, until
 
 GATES: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)

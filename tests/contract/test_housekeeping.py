@@ -6,8 +6,8 @@ import dataclasses
 import orjson
 
 import nalar
-from nalar.client import Client
-from nalar.housekeeping import Housekeeper
+from nalar.client.client import Client
+from nalar.client.housekeeping import Housekeeper
 from nalar.ids import AgentName, SessionId
 from tests.clusters import Cluster
 from tests.contract.worlds import eventually

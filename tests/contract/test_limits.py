@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 import nalar
+from nalar.client.steering import Steering
 from nalar.directives import Limit
 from nalar.ids import encode_token
-from nalar.steering import Steering
 from tests.clusters import Cluster, until
 
 #: When each call started, by the loop's clock.

@@ -6,7 +6,7 @@ import pytest
 
 import nalar
 from nalar.bus.codec import decode_record
-from nalar.client import Client
+from nalar.client.client import Client
 from nalar.errors import NonDeterminismError
 from tests.clusters import Cluster, kill, until
 from tests.contract.worlds import eventually

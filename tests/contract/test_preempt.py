@@ -8,9 +8,9 @@ import pytest
 
 import nalar
 from nalar.agents.spec import Hints
+from nalar.client.steering import Steering
 from nalar.errors import UsageError
 from nalar.ids import AgentName, SessionId
-from nalar.steering import Steering
 from tests.clusters import Cluster, until
 from tests.contract.worlds import eventually
 

@@ -7,7 +7,7 @@ import pytest
 
 from nalar.bus.codec import encode_invocation
 from nalar.bus.subjects import invocation_subject
-from nalar.client import Client
+from nalar.client.client import Client
 from nalar.errors import Rejected
 from nalar.ids import AgentName, Effect, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import Invocation, Payload

@@ -6,14 +6,14 @@ from collections import defaultdict
 import pytest
 
 import nalar
+from nalar.client.steering import Steering
 from nalar.cluster.view import ClusterView
 from nalar.controllers import reporting
 from nalar.directives import Pause
 from nalar.errors import UsageError
-from nalar.host import Host
 from nalar.ids import AgentName, SessionId
+from nalar.processes.host import Host
 from nalar.reports import PER_SECOND_MAX, Report
-from nalar.steering import Steering
 from tests.clusters import Cluster, until
 from tests.contract.worlds import Collected
 

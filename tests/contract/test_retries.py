@@ -9,9 +9,9 @@ import pytest
 import nalar
 from nalar.bus.codec import decode_record
 from nalar.errors import AgentError, ArgumentError, Expired, InvalidResult
-from nalar.host import Host
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import Invocation, Payload
+from nalar.processes.host import Host
 from tests.clusters import Cluster, kill, until
 
 RUNS: Counter[str] = Counter()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import nalar
-from nalar.agreement import SLOTS
+from nalar.client.agreement import SLOTS
 from nalar.errors import (
     AgentError,
     Cancelled,

@@ -6,12 +6,12 @@ from collections import defaultdict
 import pytest
 
 import nalar
+from nalar.client.steering import Steering
 from nalar.context import CallOptions
 from nalar.directives import Shed
 from nalar.errors import Overloaded
-from nalar.host import Host
 from nalar.ids import AgentName
-from nalar.steering import Steering
+from nalar.processes.host import Host
 from tests.clusters import Cluster, until
 
 GATES: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)

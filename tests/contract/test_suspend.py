@@ -9,12 +9,12 @@ import pytest
 
 import nalar
 from nalar.bus.codec import decode_record
-from nalar.client import Client
+from nalar.calls.suspended import SUSPENDED, Suspended
+from nalar.client.client import Client
 from nalar.controllers import suspender
 from nalar.controllers.suspender import Suspender
-from nalar.host import Host
+from nalar.processes.host import Host
 from nalar.settings import Settings
-from nalar.suspended import SUSPENDED, Suspended
 from tests.clusters import Cluster, jetstream_cluster, kill, memory_cluster, until
 from tests.contract.suspending import (
     ALL,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import nalar
-from nalar.client import SyncClient
+from nalar.client.client import SyncClient
 from nalar.context import CallOptions
 from tests.e2e.commands import Nalar, Started, until
 

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from nalar.client import Client
+from nalar.client.client import Client
 from nalar.futures import Future
-from nalar.host import Host
 from nalar.ids import Ref
+from nalar.processes.host import Host
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
 from tests.clusters import Cluster, publish_raw

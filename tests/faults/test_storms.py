@@ -9,8 +9,8 @@ import pytest
 import nalar
 from nalar.bus import subjects
 from nalar.bus.embedded import EmbeddedServer
-from nalar.host import Host
 from nalar.ids import AgentName
+from nalar.processes.host import Host
 from nalar.statestore.jetstream import JetStreamBackend
 from tests.clusters import publish_raw
 from tests.contract.worlds import eventually, kill_and_restart

@@ -19,7 +19,7 @@ from typing import Any
 
 import nalar
 from nalar.agents.registry import REGISTRY
-from nalar.faults import FAULT
+from nalar.faults.plan import FAULT
 from nalar.loops import new_loop
 from nalar.serve import run_worker
 from nalar.settings import Settings

@@ -10,10 +10,10 @@ import pytest
 
 import nalar
 from nalar.bus.embedded import EmbeddedServer
+from nalar.calls.letters import details
+from nalar.client.housekeeping import Housekeeper
 from nalar.errors import MalformedMessage, Rejected, UnknownTarget
-from nalar.host import Host
-from nalar.housekeeping import Housekeeper
-from nalar.letters import details
+from nalar.processes.host import Host
 from nalar.settings import Settings
 
 JUNK = (b"", b"x", b"\xff", b"[]", b"7", b"null", b"{}", b"[" * 5000, b'{"at":1e300,"kind":7}')

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 
 from nalar.bus.embedded import EmbeddedServer
+from nalar.calls.suspended import SUSPENDED
 from nalar.settings import Settings
 from nalar.statestore.jetstream import open_jetstream
-from nalar.suspended import SUSPENDED
 from tests.clusters import Cluster, publish_raw, until
 from tests.contract.suspending import ALL, SEEN, asker, begin_anew, sleeper
 from tests.contract.worlds import eventually, kill_and_restart

@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+from nalar.client.steering import Steering
 from nalar.directives import Route
 from nalar.errors import NalarError
 from nalar.statestore.port import LedgerEntry
-from nalar.steering import Steering
 from tests.simulation.weather import calm
 from tests.simulation.world import Node, World
 

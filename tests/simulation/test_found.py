@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import nalar
+from nalar.calls.results import Results
 from nalar.controllers.local_events import Arrived, Ended, LaneLost
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
-from nalar.results import Results
 from nalar.statestore.memory import MemoryKeyValue, MemoryLedger
 from nalar.statestore.port import LedgerEntry
 from tests.simulation.checks import misplaced_slots, sessions_of

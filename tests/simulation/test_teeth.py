@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from nalar.bus.memory import MemoryQueues
+from nalar.calls.lineage import Lineage
+from nalar.calls.results import Results
 from nalar.controllers.held import Held
 from nalar.controllers.worker import Worker
 from nalar.ids import FutureId, Ref
-from nalar.lineage import Lineage
-from nalar.results import Results
 from nalar.statestore.memory import MemoryLedger
 from nalar.statestore.session import SessionFold, after_lost
 from tests.simulation.simulation import simulate

@@ -23,8 +23,8 @@ from nalar.controllers.local_events import Effect, Event
 from nalar.controllers.local_state import LocalState
 from nalar.errors import NalarError
 from nalar.futures import Future
-from nalar.host import Host
 from nalar.ids import Ref
+from nalar.processes.host import Host
 from nalar.settings import Settings
 from nalar.sim.virtual_time import LoopClock
 from nalar.statestore.memory import MemoryBroker, MemoryKeyValue, open_memory

@@ -1,8 +1,8 @@
 """Who is let in while an agent sheds load."""
 
-from nalar.admission import Admission, may_refuse
+from nalar.calls.admission import Admission, may_refuse
+from nalar.calls.draft import ANYONE
 from nalar.directives import Pause, Shed
-from nalar.draft import ANYONE
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 
 DESK, OTHER = AgentName("Desk"), AgentName("Other")

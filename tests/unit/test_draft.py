@@ -6,12 +6,12 @@ import pytest
 
 import nalar
 from nalar.agents.registry import REGISTRY
+from nalar.calls.draft import Heritage, address, begin, draft, inherit, lane_of
+from nalar.calls.lineage import Lineage
 from nalar.context import Call, CallOptions
-from nalar.draft import Heritage, address, begin, draft, inherit, lane_of
 from nalar.errors import ReentrantCall
 from nalar.futures import Future
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
-from nalar.lineage import Lineage
 from nalar.messages import Invocation
 
 

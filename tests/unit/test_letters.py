@@ -7,9 +7,7 @@ import orjson
 import pytest
 
 from nalar.call_policy import CallPolicy, Retry
-from nalar.errors import MalformedMessage, UsageError
-from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
-from nalar.letters import (
+from nalar.calls.letters import (
     DeadLetter,
     decode_letter,
     details,
@@ -19,6 +17,8 @@ from nalar.letters import (
     noted,
     redriven,
 )
+from nalar.errors import MalformedMessage, UsageError
+from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import ErrorInfo, Invocation, Payload, Record, Status
 
 CHILD = Ref(

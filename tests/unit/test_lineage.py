@@ -3,8 +3,8 @@
 import dataclasses
 
 from nalar.bus.codec import encode_record
+from nalar.calls.lineage import Lineage
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId, again_id, child_id
-from nalar.lineage import Lineage
 from nalar.messages import ErrorInfo, Payload, Record
 from nalar.statestore.port import LedgerEntry
 

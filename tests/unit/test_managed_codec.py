@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from nalar.errors import ArgumentError, UsageError
 from nalar.statestore.managed_codec import key_codec, value_codec
-from nalar.wire import WireType
+from nalar.values.wire import WireType
 
 
 class Colour(enum.Enum):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nalar.cluster.deployment import Declared, Deployment
 from nalar.cluster.nodes import Group
-from nalar.manifest import (
+from nalar.processes.manifest import (
     AgentsTable,
     Manifest,
     ManifestError,

@@ -10,7 +10,7 @@ from nalar.combined import gather
 from nalar.errors import ArgumentError
 from nalar.futures import Future
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
-from nalar.values import Bound, Signature
+from nalar.values.signature import Bound, Signature
 
 
 def make_future(name: str = "f1") -> Future[Any]:

@@ -13,9 +13,9 @@ from nalar.cluster.nodes import NODES, Group, NodeEntry, decode_node, encode_nod
 from nalar.directives import Issued, Provision, encode_directive, key_of
 from nalar.errors import UsageError
 from nalar.ids import AgentName
-from nalar.node import Node, Offer, machine
-from nalar.place import Command
-from nalar.processes import StopSignals
+from nalar.processes.child import StopSignals
+from nalar.processes.node import Node, Offer, machine
+from nalar.processes.place import Command
 from nalar.settings import Settings
 from nalar.statestore.memory import MemoryBroker, open_memory
 

@@ -1,7 +1,14 @@
 """Which calls a notice of cancellation covers, and how long it is remembered."""
 
+from nalar.calls.notices import (
+    Notices,
+    concerns,
+    encode_notice,
+    notice_key,
+    notice_token,
+    notice_until,
+)
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
-from nalar.notices import Notices, concerns, encode_notice, notice_key, notice_token, notice_until
 
 
 def ref(root: str, parent: str, future: str) -> Ref:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
+from nalar.calls.order import Order
+from nalar.calls.results import Results
 from nalar.combined import as_completed
 from nalar.context import Call, Runtime, entered
 from nalar.errors import Unavailable
 from nalar.futures import Future
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
-from nalar.order import Order
-from nalar.results import Results
 from nalar.settings import Settings
 from nalar.sim.virtual_time import VirtualTimeLoop
 from nalar.statestore.memory import MemoryBroker, MemoryLedger

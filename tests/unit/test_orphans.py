@@ -1,9 +1,9 @@
 """Which recorded calls a resumed caller still has to claim."""
 
 from nalar.bus.codec import encode_record
+from nalar.calls.orphans import Orphans
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import ErrorInfo, Payload, Record
-from nalar.orphans import Orphans
 from nalar.statestore.port import LedgerEntry
 
 

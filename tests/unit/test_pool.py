@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nalar.place import Command
-from nalar.pool import Pool, WorkerRefused
-from nalar.processes import StopSignals
+from nalar.processes.child import StopSignals
+from nalar.processes.place import Command
+from nalar.processes.pool import Pool, WorkerRefused
 
 #: Says that it serves, under its process id, and then does as `then` says.
 CHILD = """
@@ -133,7 +133,7 @@ async def test_what_cannot_be_started_is_tried_again(pools: Pools, tmp_path: Pat
 async def test_a_child_that_will_not_drain_is_killed(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nalar.place.LEAVE_S", 0.1)
+    monkeypatch.setattr("nalar.processes.place.LEAVE_S", 0.1)
     deaf = "signal.signal(15, signal.SIG_IGN); serve(); signal.pause()"
     pool = await pools.of(1, deaf, grace_s=0.0)
     await pool.ready()

@@ -1,10 +1,10 @@
 """Which lane a call belongs in."""
 
 from nalar.bus.subjects import LANE_NORMAL, slot_lane, slot_of
+from nalar.calls.routes import Routes
 from nalar.directives import Route
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import Invocation, Payload
-from nalar.routes import Routes
 
 DESK, SESSION, SLOTS = AgentName("Desk"), SessionId("s"), 16
 HOME = slot_of(SESSION, SLOTS)

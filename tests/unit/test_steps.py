@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from nalar.calls.steps import Step, name_of
 from nalar.errors import InvalidResult, UsageError
 from nalar.futures import Future
-from nalar.steps import Step, name_of
 
 
 @dataclass

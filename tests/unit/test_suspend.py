@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nalar.calls.suspended import Suspended
 from nalar.controllers.suspend import CALLS_MAX, Patience, Rest, Resting, asleep_s
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
-from nalar.suspended import Suspended
 
 PATIENCE = Patience(waits_s=5.0, calls_s=60.0)
 

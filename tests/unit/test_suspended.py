@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nalar.calls.own_records import sent_ref
+from nalar.calls.suspended import Suspended, suspended_key
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, encode_token
-from nalar.own_records import sent_ref
-from nalar.suspended import Suspended, suspended_key
 
 ROOT = RootId("root")
 

@@ -14,9 +14,9 @@ from pydantic import BaseModel, Discriminator, Field, PlainSerializer, RootModel
 from nalar.errors import ArgumentError, InvalidResult, NotData
 from nalar.futures import Future
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
-from nalar.unions import difference
-from nalar.values import Signature
-from nalar.wire import WireType
+from nalar.values.signature import Signature
+from nalar.values.unions import difference
+from nalar.values.wire import WireType
 
 
 class Color(enum.Enum):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from nalar.errors import NotData, UsageError
 from nalar.futures import Future
 from nalar.ids import Ref, child_id
-from nalar.nested import replace_futures
-from nalar.values import Bound, Signature
-from nalar.wire import WireType, canonical, check_depth, describe, encode, plain
+from nalar.values.nested import replace_futures
+from nalar.values.signature import Bound, Signature
+from nalar.values.wire import WireType, canonical, check_depth, describe, encode, plain
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "docs/protocol-vectors.json").read_text("utf-8"))["vectors"]

@@ -1,0 +1,1 @@
+"""Values on the wire: by their annotations as JSON, with the futures inside them."""
