@@ -30,8 +30,10 @@ def main(given: list[str] | None = None) -> None:
     workers = AGENTS // 4 if options.quick else AGENTS
     cases = [case for case in CASES if case.workload in (options.workload or case.workload)]
     for case in cases:
-        rate = case.rate * workers / AGENTS
-        kept = options.out / f"{case.workload}-{futures}-seed{options.seed}.json"
+        asked = options.rate or case.rate
+        rate = asked * workers / AGENTS
+        at = "" if asked == case.rate else f"-rate{asked:g}"
+        kept = options.out / f"{case.workload}-{futures}{at}-seed{options.seed}.json"
         runs = _load(kept)
         for name in options.strategy or case.strategies:
             if name not in runs:
@@ -51,6 +53,9 @@ def _options(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small, for a first look")
     parser.add_argument("--million", action="store_true", help="a million futures")
     parser.add_argument("--futures", type=int, default=FUTURES, help="default: the paper's")
+    parser.add_argument(
+        "--rate", type=_rate, default=0.0, help="requests a second at 128 agents; else the paper's"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/paper"), metavar="FOLDER")
     parser.add_argument("--plot", action="store_true", help="PNG of the latencies (nalar[plot])")
@@ -60,6 +65,13 @@ def _options(given: list[str] | None) -> argparse.Namespace:
     except UsageError as error:
         parser.error(str(error))
     return options
+
+
+def _rate(given: str) -> float:
+    rate = float(given)
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{given} is not above 0")
+    return rate
 
 
 def _run(case: Case, name: str, rate: float, workers: int, futures: int, seed: int) -> Figures:
