@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for programs that have none."""
+"""Event loops: waiting and working in turns on one, and one in a thread for programs that have none."""
 
 import asyncio
 import concurrent.futures
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from nalar.errors import UsageError
+from nalar.errors import NalarError, UsageError
 
 T = TypeVar("T")
 
@@ -27,6 +27,20 @@ async def set_within(event: asyncio.Event, limit_s: float) -> bool:
         async with asyncio.timeout(limit_s):
             await event.wait()
     return event.is_set()
+
+
+async def at_turns(
+    event: asyncio.Event, period_s: float, work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Do `work` whenever `event` is set, and now and then all the same, until cancelled.
+
+    What fails for want of the server is done at the next turn.
+    """
+    while True:
+        await set_within(event, period_s)
+        event.clear()
+        with contextlib.suppress(NalarError):
+            await work()
 
 
 class LoopThread:

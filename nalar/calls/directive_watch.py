@@ -4,7 +4,6 @@ So does every client those that say which requests are let in.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -12,8 +11,8 @@ from typing import Final
 from nalar.backend import Backend
 from nalar.bus.port import Watch
 from nalar.directives import DIRECTIVE, Directive, decode_directive
-from nalar.errors import MalformedMessage, NalarError
-from nalar.loops import set_within
+from nalar.errors import MalformedMessage
+from nalar.loops import at_turns
 from nalar.statestore.heard import Heard
 from nalar.statestore.port import KeyValueEntry
 
@@ -53,11 +52,7 @@ class DirectiveWatch:
 
     async def run(self) -> None:
         """List the directives again after each reconnect and now and then, until cancelled."""
-        while True:
-            await set_within(self._again, _LIST_S)
-            self._again.clear()
-            with contextlib.suppress(NalarError):  # Without the server: at the next turn.
-                await self._list()
+        await at_turns(self._again, _LIST_S, self._list)
 
     async def _list(self) -> None:
         since = self._told.newest

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import orjson
-
 from nalar.errors import InvalidResult, NotData, UsageError
 from nalar.settings import Settings
 from nalar.values.nested import find_futures
@@ -78,8 +76,7 @@ class Step:
     def load(self, text: bytes) -> Any:
         """Return the value that `dump` was given; raises InvalidResult."""
         try:
-            tree = orjson.loads(text)
-            return tree if self.wire.is_plain(tree) else self.wire.load(text)
+            return self.wire.read(text)
         except ValueError as error:
             raise InvalidResult(
                 f"the value kept of step {self.name} is not a "

@@ -1,7 +1,6 @@
 """Hearing of cancellations: every worker watches the notices, and reads what it may have missed."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -9,8 +8,7 @@ from nalar.backend import Backend
 from nalar.bus.port import Watch
 from nalar.calls.notices import CANCEL, Notices, notice_key, notice_token, notice_until
 from nalar.clock import Clock
-from nalar.errors import NalarError
-from nalar.loops import set_within
+from nalar.loops import at_turns
 from nalar.statestore.port import KeyValueEntry
 
 #: How often all notices are listed again, in case one was lost on its way, in seconds.
@@ -41,14 +39,10 @@ class CancelWatch:
 
     async def run(self) -> None:
         """List the notices again after each reconnect and now and then, until cancelled."""
-        while True:
-            await set_within(self._again, _LIST_S)
-            self._again.clear()
-            self._notices.forget_before(self._clock.now_s())
-            with contextlib.suppress(NalarError):  # Without the server: at the next turn.
-                await self._list()
+        await at_turns(self._again, _LIST_S, self._list)
 
     async def _list(self) -> None:
+        self._notices.forget_before(self._clock.now_s())
         tokens = [notice_token(key) for key in await self._control.keys(CANCEL)]
         unknown = [notice_key(token) for token in tokens if token not in self._notices]
         for start in range(0, len(unknown), _READ_MAX):

@@ -5,13 +5,13 @@ then. Says when something has changed that matters to the sharing of slots: that
 another sign of life does not.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
 
 from nalar.ids import AgentName, WorkerId
-from nalar.statestore.heard import Heard
+from nalar.statestore.heard import Mirror
 from nalar.statestore.port import KeyValueEntry
 
 #: Where workers and leases stand, in the control bucket.
@@ -21,19 +21,14 @@ LEASES: Final = "lease"
 OVERDUE_LEASES: Final = 2.0
 
 
-class Roster:
+class Roster(Mirror):
     """The live workers with the agents they serve, and the leases."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._serves: dict[str, frozenset[str]] = {}
         #: Agent -> slot -> revision of the lease, and its owner.
         self._leases: dict[str, dict[int, tuple[int, WorkerId]]] = {}
-        self._heard = Heard()
-
-    @property
-    def newest(self) -> int:
-        """Revision of the newest notice."""
-        return self._heard.newest
 
     def peers(self, agent: AgentName) -> list[str]:
         """Return the live workers that serve `agent`."""
@@ -48,23 +43,12 @@ class Roster:
         """Return slot -> (revision, owner) of an agent's leases, dead owners included."""
         return dict(self._leases.get(agent, {}))
 
-    def take(self, entry: KeyValueEntry) -> bool:
-        """Take one entry or removal in; return whether it matters to the sharing of slots."""
-        return self._heard.note(entry.key, entry.revision) and self._apply(entry)
-
     def _apply(self, entry: KeyValueEntry) -> bool:
+        """Return whether it matters to the sharing of slots."""
         kind, _, name = entry.key.partition(".")
         if kind == WORKERS:
             return self._take_worker(name, entry.value)
         return self._take_lease(name, entry.revision, entry.value)
-
-    def put_right(self, prefix: str, entries: Collection[KeyValueEntry], *, since: int) -> None:
-        """Take in all that stands under `prefix`, listed when `newest` was `since`.
-
-        What the listing does not name, and was known by then, is gone.
-        """
-        for entry in self._heard.news(prefix, entries, since=since):
-            self._apply(entry)
 
     def _take_worker(self, name: str, value: bytes | None) -> bool:
         before = self._serves.get(name)
@@ -113,7 +97,8 @@ class Silence:
             if revision != entry.revision:
                 since = now_s
             self._since[entry.key] = entry.revision, since
-            if now_s - since > OVERDUE_LEASES * max(lease_s, _lease_s(entry.value)):
+            silent_leases = (now_s - since) / OVERDUE_LEASES
+            if silent_leases > lease_s and silent_leases > _lease_s(entry.value):
                 found.append(entry)
         return found
 

@@ -340,8 +340,7 @@ class Signature:
         if not self._ready:
             self.compile()
         try:
-            tree = orjson.loads(data)
-            return tree if self._result.is_plain(tree) else self._result.load(data)
+            return self._result.read(data)
         except ValueError as error:
             raise InvalidResult(
                 f"the result of {self.target} is not a {describe(self.result)}: {reasons(error)}"

@@ -266,6 +266,14 @@ class WireType:
         validator = self.validator or self.compile()[0]
         return validator.validate_json(text, by_alias=True, by_name=True)
 
+    def read(self, text: bytes) -> Any:
+        """Return what JSON `text` that we wrote stands for: what is plain is not validated again.
+
+        Raises ValueError, of which pydantic's ValidationError is one.
+        """
+        tree = orjson.loads(text)
+        return tree if self.is_plain(tree) else self.load(text)
+
 
 @lru_cache(maxsize=4096)
 def _shared(annotation: Any, _: str) -> WireType:

@@ -96,8 +96,9 @@ class Protocol(RuleBasedStateMachine):
             assert record.delta is not None
             session.fold.advance(settlement.entry.revision, future, record.delta.text, 3.0)
             session.unsaved += 1
-        if settlement.how is Settled.COMMITTED or (lost and future not in self.done):
-            self.done += [future] if settlement.how is not Settled.STALE else []
+        stored_unheard = lost and settlement.how is not Settled.STALE and future not in self.done
+        if settlement.how is Settled.COMMITTED or stored_unheard:
+            self.done.append(future)
         assert (settlement.how is Settled.STALE) == (future not in self.done)
 
     @rule(worker=WORKERS)

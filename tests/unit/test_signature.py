@@ -17,6 +17,7 @@ from nalar.futures import Future
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 from nalar.settings import Settings
 from nalar.values.signature import Bound, Signature
+from tests.json_trees import json_trees
 
 
 def make_future(name: str = "f1") -> Future[Any]:
@@ -225,15 +226,7 @@ def test_omitted_arguments_are_left_to_the_method() -> None:
 
 # There and back.
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
-)
+JSON = json_trees(20)
 STUDIES = st.builds(
     Study,
     ticker=st.text(),

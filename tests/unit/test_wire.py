@@ -14,18 +14,11 @@ from nalar.ids import Ref, child_id
 from nalar.values.nested import replace_futures
 from nalar.values.signature import Bound, Signature
 from nalar.values.wire import WireType, canonical, check_depth, describe, encode, plain
+from tests.json_trees import json_trees
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "docs/protocol-vectors.json").read_text("utf-8"))["vectors"]
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
-)
+JSON = json_trees(10)
 
 
 def one(x: Any) -> None: ...
