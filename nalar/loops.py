@@ -1,4 +1,4 @@
-"""Event loops: waiting and working in turns on one, and one in a thread for programs that have none."""
+"""Event loops: waiting and working in turns on one, and one in a thread of its own."""
 
 import asyncio
 import concurrent.futures
