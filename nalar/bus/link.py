@@ -12,9 +12,16 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from nalar.bus.connection import Connection, Handler, retrieved
-from nalar.bus.replies import check_server, parse_api
+from nalar.bus.hearing import Hearing
+from nalar.bus.replies import (
+    STREAM_NOT_FOUND,
+    ApiError,
+    check_server,
+    hears_most_copies,
+    parse_api,
+)
 from nalar.bus.requests import Requests
-from nalar.bus.subjects import API_INFO
+from nalar.bus.subjects import LEDGER_BUCKET, api_stream, bucket_stream
 from nalar.bus.waiter import Waiter
 from nalar.errors import Unavailable
 from nalar.settings import Settings, without_secrets
@@ -58,8 +65,8 @@ class Link:
         self._told: list[str] = []
         #: Where the newest connection goes, or went.
         self._url = ""
-        #: Not to be connected to at the next attempt, if there is another.
-        self._avoid = ""
+        #: Where servers were left since something was stored: the others come first.
+        self._left: list[str] = []
         self._server: dict[str, Any] = {}
         self._last_errors: list[str] = []
         self.losses = 0
@@ -116,9 +123,10 @@ class Link:
         connection = Connection(self._handlers)
         try:
             urls = list(dict.fromkeys(self._urls + self._told))
-            if self._avoid:
-                urls = [url for url in urls if _place(url) != _place(self._avoid)] or urls
-                self._avoid = ""  # Should the others be gone, any will do.
+            for left in (self._left, self._left[-1:]):  # Should the others be gone, any will do.
+                if others := [url for url in urls if _place(url) not in left]:
+                    urls = others
+                    break
             await connection.open(self._settings, urls, max(0.05, timeout_s))
         finally:
             self._last_errors += connection.errors
@@ -133,7 +141,7 @@ class Link:
         if self._acks:
             connection.write(*self._acks)
             self._acks.clear()
-        self._requests.stand(connection, clustered=self._clustered)
+        self._requests.stand(connection, clustered=self.clustered)
 
     async def _supervise(self) -> None:
         """Make a new connection for each one that is lost; until cancelled.
@@ -156,15 +164,18 @@ class Link:
 
     async def _watched(self, connection: Connection) -> None:
         """Wait until a connection ends, or leads to a server that its cluster is without."""
-        while self._clustered:
+        hearing = self._requests.hearing
+        while self.clustered:
+            self._requests.request(_Probe(hearing), PROBE_S).add_done_callback(retrieved)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_S):
                     return await connection.ended()
-            if self._requests.hearing.gives_up(self._loop.time()):
+            if hearing.well:
+                self._left.clear()
+            if hearing.gives_up(self._loop.time()):
                 self._say("the server at %s stores nothing: trying another one", self._url)
-                self._avoid = self._url
+                self._left.append(_place(self._url))
                 return None
-            self._requests.request(_Probe(), PROBE_S).add_done_callback(retrieved)
         return await connection.ended()
 
     def _announce(self) -> None:
@@ -211,7 +222,8 @@ class Link:
         return without_secrets(", ".join(self._urls))
 
     @property
-    def _clustered(self) -> bool:
+    def clustered(self) -> bool:
+        """Whether the server is one of several that keep the same data."""
         return bool(self._server.get("cluster"))
 
     @property
@@ -306,16 +318,29 @@ class Link:
 
 
 class _Probe(Waiter):
-    """Asks who leads the cluster: who is without a majority has no answer."""
+    """Asks the ledger's leader which of its followers it hears: without most it stores nothing.
+
+    A leader that is cut off says so at once, while for up to 20 s more it takes itself for one,
+    and would answer whatever needs no majority.
+    """
 
     stores: ClassVar = True
-    __slots__ = ()
+    __slots__ = ("_hearing",)
 
-    def __init__(self) -> None:
-        super().__init__(API_INFO, b"", resends=False)
+    def __init__(self, hearing: Hearing) -> None:
+        super().__init__(api_stream("INFO", bucket_stream(LEDGER_BUCKET)), b"", resends=False)
+        self._hearing = hearing
 
     def accept(self, headers: bytes | None, data: bytes) -> bool:
-        parse_api(data)
+        try:
+            told = parse_api(data)
+        except ApiError as error:
+            if error.err_code != STREAM_NOT_FOUND:  # Nothing was to be stored here yet.
+                raise
+            told = {}
+        if not hears_most_copies(told, PROBE_S):
+            self._hearing.cut_off()
+            raise Unavailable(f"{self.subject}: its leader does not hear most of its followers")
         return super().accept(headers, data)
 
 

@@ -91,6 +91,14 @@ def parse_api(data: bytes) -> dict[str, Any]:
     return reply
 
 
+def hears_most_copies(told: dict[str, Any], within_s: float) -> bool:
+    """Say whether who tells of a stream heard from most of its copies within so many seconds."""
+    cluster: dict[str, Any] = told.get("cluster") or {}
+    followers: list[dict[str, Any]] = cluster.get("replicas") or []
+    heard = [it for it in followers if it.get("active", 0) <= within_s * 1e9]
+    return 2 * (1 + len(heard)) > 1 + len(followers)
+
+
 def parse_stored(data: bytes) -> int:
     """Return the sequence that a publish ack names; raises ApiError for a refusal."""
     return int(parse_api(data)["seq"])

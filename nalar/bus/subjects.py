@@ -302,8 +302,6 @@ def blob_info(name: str) -> str:
 
 # JetStream's own API.
 
-API_INFO: Final = "$JS.API.INFO"
-
 
 def api_stream(verb: str, stream: str) -> str:
     """Return the API call `verb` (CREATE, UPDATE, INFO, PURGE, …) of a stream."""

@@ -17,6 +17,7 @@ from nalar.bus.fields import blobs_named
 from nalar.bus.link import Link
 from nalar.bus.replies import (
     ApiError,
+    NoResponders,
     StoredMessage,
     description_of,
     number_of,
@@ -32,6 +33,10 @@ from nalar.errors import Unavailable
 BATCH: Final = 1000
 #: Subjects of one read of many; the server refuses more than 1024 answers.
 SUBJECTS_MAX: Final = 500
+#: For so long a cluster's copies may take to answer reads once they are made, and how often they
+#: are asked meanwhile, in seconds.
+COPIES_S: Final = 2.5
+COPIES_PAUSE_S: Final = 0.1
 _END, _NOT_FOUND = 204, 404
 
 
@@ -108,8 +113,7 @@ class StreamReader:
     async def first_since(self, at_s: float) -> int | None:
         """Return the sequence of the first message stored at `at_s` or later; None if none was."""
         query = {"start_time": _rfc3339(at_s), "next_by_subj": ">", "batch": 1}
-        batch = _Batch(self._stream, query, self._timeout_s)
-        await self._asked(batch)
+        batch = await self._batch(query)
         return batch.messages[0].sequence if batch.messages else None
 
     async def subjects(self, pattern: str) -> list[str]:
@@ -140,11 +144,22 @@ class StreamReader:
         except ApiError as error:
             raise Unavailable(f"{verb.lower()} of {self._stream}: {error}") from error
 
-    async def _asked(self, batch: _Batch) -> None:
-        try:
-            await self._link.request(batch, self._timeout_s)
-        except ApiError as error:
-            raise Unavailable(f"reading {self._stream}: {error}") from error
+    async def _batch(self, query: dict[str, Any]) -> _Batch:
+        """Read once; in a cluster nobody may answer while the copies are still being made."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + COPIES_S
+        while True:
+            batch = _Batch(self._stream, query, self._timeout_s)
+            try:
+                await self._link.request(batch, self._timeout_s)
+            except NoResponders:
+                if not self._link.clustered or loop.time() >= until:
+                    raise
+                await asyncio.sleep(COPIES_PAUSE_S)
+            except ApiError as error:
+                raise Unavailable(f"reading {self._stream}: {error}") from error
+            else:
+                return batch
 
     async def _batches(self, query: dict[str, Any]) -> list[StoredMessage]:
         return [message async for batch in self._each_batch(query) for message in batch]
@@ -152,8 +167,7 @@ class StreamReader:
     async def _each_batch(self, query: dict[str, Any]) -> AsyncIterator[list[StoredMessage]]:
         """Read on until nothing is pending; the server also ends a batch by its size."""
         while True:
-            batch = _Batch(self._stream, query, self._timeout_s)
-            await self._asked(batch)
+            batch = await self._batch(query)
             yield batch.messages
             if not batch.pending or not batch.messages:
                 return

@@ -1,6 +1,6 @@
 """When a server that answers, but stores nothing, is given up."""
 
-from nalar.bus.hearing import MUTE_MAX_S, MUTE_S, Hearing
+from nalar.bus.hearing import MUTE_MAX_S, MUTE_S, SERVERS, Hearing
 
 
 def test_a_server_that_stores_nothing_for_a_while_is_given_up() -> None:
@@ -33,3 +33,16 @@ def test_where_giving_up_does_not_help_it_is_done_more_and_more_rarely() -> None
     hearing.heard()
     hearing.asked(now_s)
     assert hearing.gives_up(now_s + MUTE_S + 0.25)
+
+
+def test_a_server_that_says_itself_that_it_is_cut_off_is_left_at_once_but_not_for_ever() -> None:
+    hearing = Hearing()
+    for _ in range(SERVERS):
+        hearing.cut_off()
+        assert hearing.gives_up(1.0)
+        assert not hearing.well
+    hearing.cut_off()
+    assert not hearing.gives_up(1.0)  # None of them has a majority: there is nowhere to go.
+    hearing.heard()
+    assert hearing.well
+    assert not hearing.gives_up(1.0)

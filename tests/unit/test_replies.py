@@ -68,3 +68,15 @@ def test_a_read_through_the_leader_gives_the_message_or_nothing() -> None:
 )
 def test_deletions_and_markers_are_told_from_values(headers: bytes, deleted: bool) -> None:
     assert replies.is_deleted(headers) is deleted
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "heard"),
+    [([], True), ([0.4, 0.9], True), ([0.4, 60.0], True), ([3.1, 60.0], False), ([9.0], False)],
+)
+def test_a_leader_needs_to_have_heard_from_most_copies(silent_s: list[float], heard: bool) -> None:
+    followers = [{"name": str(at), "active": int(it * 1e9)} for at, it in enumerate(silent_s)]
+    told = {"cluster": {"leader": "n1", "replicas": followers}}
+    assert replies.hears_most_copies(told, 2.5) is heard
+    assert replies.hears_most_copies({"cluster": None}, 2.5)
+    assert replies.hears_most_copies({}, 2.5)
