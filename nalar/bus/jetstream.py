@@ -1,6 +1,7 @@
 """The queue on JetStream: publishing that survives reconnects, and lanes to pull from."""
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import ClassVar, Final
@@ -15,6 +16,7 @@ from nalar.bus.replies import (
     NOT_STORED,
     ApiError,
     NoResponders,
+    parse_leader_read,
     parse_stored,
 )
 from nalar.bus.waiter import Waiter
@@ -29,6 +31,12 @@ LEADERLESS_PAUSE_S = 0.25
 
 #: How the server says that a message waits under the subject already.
 _TAKEN: Final = "per subject"
+
+
+class Taken(NalarError):
+    """A subject is taken by a copy that may be only on its way into the cluster's logs."""
+
+    code = "taken"
 
 
 class _Publish(Waiter):
@@ -59,7 +67,9 @@ class _Publish(Waiter):
                 raise NoResponders(str(error)) from error
             if error.err_code != NOT_STORED or _TAKEN not in str(error):
                 raise Unavailable(f"{self._invocation.target} was refused: {error}") from error
-            # This very call waits or runs already: an earlier copy of it was stored.
+            # An earlier copy of this very call waits or runs already, where one server says so.
+            if self._queue.clustered:
+                raise Taken(str(error)) from error
         self.resolve(None)
         return True
 
@@ -67,6 +77,8 @@ class _Publish(Waiter):
         if isinstance(error, NoResponders):
             self.refusals += 1
             self._queue.mend(self.agent, self)
+        elif isinstance(error, Taken):
+            self._queue.look_for(self)
         elif isinstance(error, ValueTooLarge):
             super().fail(ValueTooLarge(f"{self._invocation.target}: {error}"))
         else:
@@ -88,6 +100,12 @@ class JetStreamQueue:
         self._loop = asyncio.get_running_loop()
         self._mending: dict[AgentName, asyncio.Task[None]] = {}
         self._held: dict[AgentName, list[_Publish]] = {}
+        self._looking: dict[asyncio.Task[None], _Publish] = {}
+
+    @property
+    def clustered(self) -> bool:
+        """Whether what is to be stored is agreed on by several servers first."""
+        return self._link.clustered
 
     async def ensure(self, agent: AgentName, *, slots: int) -> None:
         await self._ensure_stream(agent)
@@ -143,6 +161,27 @@ class JetStreamQueue:
         self._held.setdefault(agent, []).append(publish)
         self._mend(agent, None)
 
+    def look_for(self, publish: _Publish) -> None:
+        """See whether the copy that is in the way of `publish` is stored; send it again if not.
+
+        A leader that is cut off refuses copies of what it could pass on to nobody, and forgets
+        both once it no longer leads.
+        """
+        task = self._loop.create_task(self._look_for(publish), name="look-for")
+        self._looking[task] = publish
+        task.add_done_callback(self._looking.pop)
+
+    async def _look_for(self, publish: _Publish) -> None:
+        stream = subjects.queue_stream(publish.agent)
+        body = b'{"last_by_subj":"%b"}' % publish.subject.encode()
+        with contextlib.suppress(NalarError):
+            stored = parse_leader_read(await self._link.api(subjects.api_read(stream), body))
+            if stored is not None:
+                publish.resolve(None)
+                return
+        await asyncio.sleep(LEADERLESS_PAUSE_S)
+        self._link.again(publish)
+
     def _mend(self, agent: AgentName, lane: str | None) -> None:
         if agent not in self._mending and not self._link.closed:
             task = self._loop.create_task(self._mend_stream(agent, lane), name=f"mend-{agent}")
@@ -169,10 +208,12 @@ class JetStreamQueue:
 
     async def close(self) -> None:
         """Stop mending; publishes that wait for it fail."""
-        for task in tuple(self._mending.values()):
+        left = [publish for held in self._held.values() for publish in held]
+        left += self._looking.values()
+        tasks = (*self._mending.values(), *self._looking)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._mending.values(), return_exceptions=True)
-        for held in self._held.values():
-            for publish in held:
-                Waiter.fail(publish, Unavailable("this connection was closed"))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for publish in left:
+            Waiter.fail(publish, Unavailable("this connection was closed"))
         self._held.clear()
