@@ -246,19 +246,19 @@ class Worker:
             await inbox.close()
 
     async def _slot_gained(self, agent: AgentName, slot: int) -> None:
+        # A call that ran on after the slot was lost may have left a copy that is old by now.
+        self._sessions.drop_slot(agent, slot)
         await self._open(agent, slot_lane(slot), rank=1, private=True)
 
     async def _slot_released(self, agent: AgentName, slot: int) -> None:
         name = await self._leave_slot(agent, slot)
         # A call that waits may wait for one in this very slot, which only the next owner can run.
-        await self._until(
-            lambda: (
-                not any(
-                    held.inbox == name and self._state.works(key)
-                    for key, held in self._held.items()
-                )
-            )
-        )
+
+        def works() -> bool:
+            here = [key for key, held in self._held.items() if held.inbox == name]
+            return any(map(self._state.works, here))
+
+        await self._until(lambda: not works())
         for session in self._sessions.drop_slot(agent, slot):
             await self._sessions.save(session, self._clock.now_s())
 

@@ -7,6 +7,7 @@ import pytest
 
 import nalar
 from nalar.errors import Expired
+from nalar.ids import AgentName, SessionId
 from tests.clusters import Cluster, kill, until
 from tests.contract.served import GATES, RUNS, CallsCounter, add, gated, two_steps
 
@@ -37,6 +38,26 @@ async def test_workers_that_join_share_the_slots_and_lose_nothing(cluster: Clust
     await until(lambda: elder._finished + younger._finished == 64)
     assert elder._finished > 32
     assert younger._finished > 0
+
+
+async def test_a_worker_that_has_a_slot_again_reads_its_sessions_anew(cluster: Cluster) -> None:
+    first = await cluster.worker("CallsCounter")
+    await cluster.client()
+    names = [f"s{n}" for n in range(32)]
+    await nalar.gather(*(CallsCounter.options(session=name).push(0) for name in names))
+    second = await cluster.worker("CallsCounter")
+    elder, younger = first.worker, second.worker
+    assert elder is not None
+    assert younger is not None
+    await until(lambda: len(younger._membership._own) == 8)
+    for name in names:
+        # A call that still runs where its slot was lost opens its session for one more try.
+        await elder._sessions.open(AgentName("CallsCounter"), SessionId(name))
+    await nalar.gather(*(CallsCounter.options(session=name).push(1) for name in names))
+    await second.drain(1)
+    await until(lambda: len(elder._membership._own) == 16)
+    for name in names:
+        assert await CallsCounter.options(session=name).look() == [0, 1]
 
 
 async def test_a_dead_worker_whose_entry_never_expires_loses_its_slots(cluster: Cluster) -> None:
