@@ -6,10 +6,12 @@ SHELL := /bin/sh
 .SUFFIXES:
 .PHONY: help test check chaos format bench demo coverage clean distclean which-python FORCE
 
-# On the command line: PYTHON=python3.12 (which interpreter makes .venv), JOBS=4 (test processes),
+# On the command line: PYTHON=python3.12 (which interpreter makes .venv), JOBS=2 (test processes),
 # ARGS='-k name' (for pytest, the demo or the benchmarks).
 PYTHON ?=
-JOBS := 2
+# Most tests wait for processes and leases rather than compute: on two cores two at a time leave
+# half of them idle.
+JOBS := 4
 ARGS :=
 
 VENV := .venv
