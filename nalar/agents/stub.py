@@ -17,6 +17,8 @@ from nalar.values.signature import Bound
 _PRIORITY_MAX = 1_000_000_000
 _TEXTS = ("session", "tenant", "idempotency_key", "key")
 _POLICIES = ("retry", "timeout_s", "queue_timeout_s")
+#: The options there are, in the order in which messages list them.
+_KNOWN = dict.fromkeys(field.name for field in dataclasses.fields(CallOptions))
 
 
 class Stub(Typed[P, R_co]):
@@ -125,17 +127,17 @@ def no_such_method(agent: str, name: str, methods: Mapping[str, Any]) -> str:
 
 def changed(options: CallOptions, given: Mapping[str, Any]) -> CallOptions:
     """Return `options` with those in `given` that are not None; raises UsageError at once."""
-    known = [field.name for field in dataclasses.fields(CallOptions)]
-    changes: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            raise UsageError(
-                f"{name!r} is no option of a call.{suggest(name, known)} There are "
-                f"{', '.join(known)}"
-            )
-        if value is not None:
-            _check(name, value)
-            changes[name] = value
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not given.keys() <= _KNOWN.keys():
+        name = next(name for name in given if name not in _KNOWN)
+        raise UsageError(
+            f"{name!r} is no option of a call.{suggest(name, list(_KNOWN))} There are "
+            f"{', '.join(_KNOWN)}"
+        )
+    for name, value in changes.items():
+        _check(name, value)
+    if options is DEFAULT_OPTIONS:  # Most callers say all of it at once, for each call.
+        return CallOptions(**changes)
     return dataclasses.replace(options, **changes)
 
 

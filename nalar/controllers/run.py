@@ -6,7 +6,6 @@ only then say so. What may fail half-way is answered in ARCHITECTURE.md, arrow b
 
 import asyncio
 import contextlib
-import copy
 import os
 import random
 
@@ -26,6 +25,7 @@ from nalar.context import Call
 from nalar.controllers.dead import bury
 from nalar.controllers.emitting import Emitter
 from nalar.controllers.held import Held
+from nalar.controllers.instances import Instances
 from nalar.controllers.outcomes import crashed, unreadable, within_limits
 from nalar.controllers.recording import changed, record_of
 from nalar.controllers.rejection import end_unread
@@ -67,7 +67,7 @@ class Runner:
         self._clock = clock
         self._suspender = suspender
         self._executor = Executor()
-        self._instances: dict[str, object] = {}
+        self._instances = Instances()
         chance = random.Random()  # noqa: S311 -- jitter, not secrets
         self._settler = Settler(backend, sessions, settings, chance)
         self._retries = Retries(backend, calls.routes, clock, chance)
@@ -283,20 +283,8 @@ class Runner:
         return within_limits(held.invocation, outcome, self._clock.now_s(), limit)
 
     def _instance(self, held: Held, fields: ManagedFields | None) -> object | None:
-        """Return what a method runs on: made once a process, copied for a session's call.
-
-        So what a constructor loads is shared, and what a call sets on `self` beside its managed
-        fields is gone after it rather than seen by another session.
-        """
-        agent = held.agent
-        if agent.name not in self._instances:
-            self._instances[agent.name] = agent.make()
-        instance = self._instances[agent.name]
-        if fields is not None:
-            instance = copy.copy(instance)
-            fields.bind(instance)
-        held.instance = instance
-        return instance
+        held.instance = self._instances.of(held.agent, fields)
+        return held.instance
 
     async def _recorded(self, held: Held) -> dict[FutureId, LedgerEntry] | None:
         """Return the finished children of an earlier attempt; None when there was none."""
