@@ -46,6 +46,11 @@ class Activity:
             self._timers = self._running_timers()
             self._prune_timers_at = max(_PRUNE_FIRST, 2 * len(self._timers))
 
+    def ended(self) -> None:
+        """The call has ended. A timer knows its context, and so the call, and so itself."""
+        self._tasks.clear()
+        self._timers.clear()
+
     def awaited(self) -> "tuple[Future[Any], ...] | None":
         """Return the futures of ours that all of the call waits for; None while it may work."""
         tasks = self._alive()

@@ -53,7 +53,7 @@ class Future(Generic[T_co]):
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Self], object]] | None = []
         self._cancel: Callable[[], bool] | None = None
-        self._stream: Callable[[int, bool], Stream[Any]] | None = None
+        self._stream: Callable[[Future[Any], int, bool], Stream[Any]] | None = None
         self._signal: Callable[[str, object], Future[None]] | None = None
 
     # What users do.
@@ -96,7 +96,7 @@ class Future(Generic[T_co]):
         """
         if self._stream is None:
             raise FutureMisuse(f"{self!r} is not the result of one call: it has no stream")
-        return self._stream(after, resume)
+        return self._stream(self, after, resume)
 
     def signal(self, name: str, value: object = None) -> "Future[None]":
         """Send the call a signal, for its `nalar.wait_for(name)`; ends once it is stored.
@@ -187,8 +187,11 @@ class Future(Generic[T_co]):
         """Say what `cancel()` does while the future is pending."""
         self._cancel = cancel
 
-    def on_stream(self, open_stream: Callable[[int, bool], Stream[Any]]) -> None:
-        """Say how `stream()` reads what the call yields."""
+    def on_stream(self, open_stream: "Callable[[Future[Any], int, bool], Stream[Any]]") -> None:
+        """Say how `stream()` reads what the call behind a future yields.
+
+        It is handed the future: one that it kept would live until it is looked for as garbage.
+        """
         self._stream = open_stream
 
     def on_signal(self, send: "Callable[[str, object], Future[None]]") -> None:

@@ -371,7 +371,7 @@ class Calls:
 
     def _future(self, spec: MethodSpec | None, ref: Ref) -> Future[Any]:
         future: Future[Any] = Future(ref)
-        future.on_stream(partial(self._streams.open, spec, future))
+        future.on_stream(partial(self._streams.open, spec))
         future.on_signal(partial(self.signals.send, ref))
         return future
 

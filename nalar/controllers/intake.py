@@ -178,6 +178,7 @@ class Intake:
         self.held.pop(held.key, None)
         for ref, notify in held.expected.items():
             self._results.abandon(ref, notify)
+        held.expected.clear()  # Its listeners know the call.
 
     def _ran_here(self, held: Held, after: Ref) -> bool:
         session = self._sessions.peek(held.agent.name, held.invocation.session)

@@ -273,7 +273,9 @@ class Runner:
         finally:
             held.ended_s = self._clock.now_s()
             held.busy_s += held.ended_s - began_s
-            held.living = None
+            if held.living is not None:
+                held.living.call.activity.ended()
+                held.living = None
             self.stuck.ended(flag)
             waits.close()
             self._calls.close_family(future)

@@ -79,6 +79,11 @@ async def gated(name: str) -> str:
     return name
 
 
+@nalar.tool(name="calls_rest")
+async def rest(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
 @nalar.workflow(name="calls_deep")
 async def deep(depth: int) -> int:
     return 0 if depth == 0 else 1 + await deep(depth - 1)
