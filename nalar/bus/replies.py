@@ -95,6 +95,7 @@ def hears_most_copies(told: dict[str, Any], within_s: float) -> bool:
     """Say whether who tells of a stream heard from most of its copies within so many seconds."""
     cluster: dict[str, Any] = told.get("cluster") or {}
     followers: list[dict[str, Any]] = cluster.get("replicas") or []
+    # 0 for who answers just now, and for who never has: in a stream that has only just been made.
     heard = [it for it in followers if it.get("active", 0) <= within_s * 1e9]
     return 2 * (1 + len(heard)) > 1 + len(followers)
 

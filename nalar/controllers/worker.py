@@ -252,12 +252,12 @@ class Worker:
 
     async def _slot_released(self, agent: AgentName, slot: int) -> None:
         name = await self._leave_slot(agent, slot)
-        # A call that waits may wait for one in this very slot, which only the next owner can run.
 
         def works() -> bool:
             here = [key for key, held in self._held.items() if held.inbox == name]
             return any(map(self._state.works, here))
 
+        # A call that waits may wait for one in this very slot, which only the next owner can run.
         await self._until(lambda: not works())
         for session in self._sessions.drop_slot(agent, slot):
             await self._sessions.save(session, self._clock.now_s())
