@@ -32,10 +32,12 @@ async def put(url: str, *keys: str) -> None:
     """Put junk under each of `keys`, with nothing of ours in between."""
     strange = await nats.connect(url)
     queue = strange.jetstream()
-    for key in keys:
-        for value in JUNK:
-            await queue.publish(f"$KV.{key}", value)
-    await strange.close()
+    try:
+        for key in keys:
+            for value in JUNK:
+                await queue.publish(f"$KV.{key}", value)
+    finally:
+        await strange.close()
 
 
 async def served(host: Host) -> None:
@@ -70,8 +72,8 @@ async def test_listings_and_housekeeping_pass_over_what_is_not_ours(server: Embe
 async def test_a_worker_starts_where_junk_stands_for_its_description(
     server: EmbeddedServer,
 ) -> None:
-    await put(server.url, "nalar_control.agent.StrangersNotes")
     async with nalar.connect(settings=Settings(url=server.url, lease_s=1.0)) as client:
+        await put(server.url, "nalar_control.agent.StrangersNotes")
         await served(client.host)
         async with asyncio.timeout(20):
             assert await StrangersNotes.options(session="after").add("a") == 1
