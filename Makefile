@@ -11,7 +11,7 @@ SHELL := /bin/sh
 PYTHON ?=
 # Most tests wait for processes and leases rather than compute: on two cores two at a time leave
 # half of them idle.
-JOBS := 4
+JOBS := 5
 ARGS :=
 
 VENV := .venv
@@ -26,7 +26,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 test: check ## Check, then run all tests
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # basedpyright is given its config by name: one in a folder above would win.
 check: $(STAMPS)/test ## Check format, lint, import contracts and types

@@ -1,24 +1,29 @@
 """How fast the command line answers, and what it must not load for that."""
 
-import statistics
+import resource
 import subprocess
 import sys
-import time
 
 from tests.e2e.commands import Nalar
 
-#: The bar is 0.3 s; the rest is for machines that run tests beside other work.
-HELP_S = 0.9
+#: The bar is 0.3 s; the rest is for processors that run tests beside other work.
+HELP_S = 0.5
 HEAVY = ("asyncio", "nalar", "nats", "pydantic", "rich", "uvloop")
 
 
 def test_help_answers_at_once(nalar: Nalar) -> None:
     took_s: list[float] = []
     for _ in range(5):
-        began = time.perf_counter()
+        began_s = processor_time_of_children_s()
         assert "run" in nalar("--help").stdout
-        took_s.append(time.perf_counter() - began)
-    assert statistics.median(took_s) < HELP_S
+        took_s.append(processor_time_of_children_s() - began_s)
+    assert min(took_s) < HELP_S
+
+
+def processor_time_of_children_s() -> float:
+    """Return what the processes that have ended computed: what others do at the time is not in."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_loads_neither_the_library_nor_what_it_stands_on(nalar: Nalar) -> None:

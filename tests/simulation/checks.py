@@ -153,11 +153,13 @@ def _look_at_slots(findings: Findings) -> None:
 def misplaced_slots(world: World) -> list[str]:
     """Return the slots that are not leased by a live worker that serves them, and it alone."""
     serving: dict[str, list[str]] = {}
+    found: list[str] = []
     for node in world.workers():
-        assert node.host.worker is not None
+        if node.host.worker is None:
+            found.append(f"{node.name} neither serves nor has ended")
+            continue
         for lane in node.host.worker._inboxes:
             serving.setdefault(lane, []).append(node.name)
-    found: list[str] = []
     for agent in STATEFUL:
         for slot in range(world.settings.slots):
             lease = world.broker.control.entries.get(f"lease.{agent}.{slot}")
