@@ -54,6 +54,9 @@ class Invocation:
     dependencies: tuple[Ref, ...] = ()
     #: The caller's call before this one to the same session; any terminal record satisfies it.
     after: Ref | None = None
+    #: Revision of the newest commit to the session that the caller has seen: what the call reads
+    #: must have it. Of read-only calls; the commit of any other tells by itself.
+    seen: int = 0
     tenant: str = ""
     #: Higher runs sooner; 0 is normal.
     priority: int = 0

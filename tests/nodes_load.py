@@ -117,8 +117,6 @@ async def loaded(nodes: Nodes) -> AsyncGenerator[Load]:
             load.stopping = True
         await nodes.whole()
         await nodes.agree(LEDGER)  # A read may be of any copy: before, of one that lags.
-        for session, lines in load.asked.items():
-            assert await NodesJournal.options(session=session).read() == lines
         backend = await open_jetstream(settings)
         stack.push_async_callback(backend.close)
         for session, lines in load.asked.items():
@@ -126,3 +124,6 @@ async def loaded(nodes: Nodes) -> AsyncGenerator[Load]:
                 AgentName("NodesJournal"), SessionId(session), after=0
             )
             assert len({entry.ref.future for entry in entries}) == len(entries) == len(lines)
+        for session, lines in load.asked.items():
+            read = await NodesJournal.options(session=session).read()
+            assert read == lines, f"{session} has {len(read)} lines of {len(lines)}"

@@ -38,7 +38,7 @@ HEADERS_MAX_BYTES: Final = 32 * 1024
 _ARGUMENTS = b',"arguments":'
 _VERSION = str(PROTOCOL_VERSION)
 _REF = b"nalar-ref"
-_INT_MAX_DIGITS = 12
+_INT_MAX_DIGITS = 18
 #: Times are seconds of the Unix clock; no number of another kind is let through.
 _EARLIEST, _LATEST = -1e15, 1e15
 _REQUIRED_LINES = 7
@@ -48,8 +48,8 @@ _SPELLED: Final = frozenset(
     (
         "Nalar-Protocol", "Nalar-Ref", "Nalar-Method", "Nalar-Session", "Nalar-Deadline",
         "Nalar-Created", "Nalar-Tenant", "Nalar-Priority", "Nalar-Deps", "Nalar-After",
-        "Nalar-Attempt", "Nalar-Hops", "Nalar-Holds", "Nalar-Resent", "Nalar-Not-Before",
-        "traceparent",
+        "Nalar-Seen", "Nalar-Attempt", "Nalar-Hops", "Nalar-Holds", "Nalar-Resent",
+        "Nalar-Not-Before", "traceparent",
     )
 )  # fmt: skip
 _BY_LOWER: Final = {name.lower(): name for name in _SPELLED}
@@ -96,6 +96,7 @@ def _optional_headers(invocation: Invocation, dependencies: str) -> list[str]:
         ("Nalar-Priority", invocation.priority),
         ("Nalar-Deps", dependencies),
         ("Nalar-After", "" if after is None else str(after)),
+        ("Nalar-Seen", invocation.seen),
         ("Nalar-Attempt", 0 if invocation.attempt == 1 else invocation.attempt),
         ("Nalar-Hops", invocation.hops),
         ("Nalar-Holds", ",".join(invocation.holds)),
@@ -177,6 +178,7 @@ def _decode_invocation(subject: str, headers: dict[str, str], body: bytes) -> In
     return Invocation(
         *required,
         after=None if after is None else Ref.parse(after),
+        seen=max(0, _integer(headers, "Nalar-Seen", 0)),
         tenant=_token(headers, "Nalar-Tenant"),
         priority=_integer(headers, "Nalar-Priority", 0),
         attempt=attempt,

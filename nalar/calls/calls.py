@@ -134,7 +134,7 @@ class Calls:
             self._run(partial(family.claim, spec.target, name))
             self._run(partial(self._settle, spec, future, recorded))
             return future
-        invocation = draft(spec, bound, heritage, future, family.lineage, now_s)
+        invocation = draft(spec, bound, heritage, future, family.lineage, self._results.seen)
         # Before the loop sees it: this thread may cancel as soon as it has the future.
         future.on_cancel(partial(self._cancel, invocation))
         send = partial(self._send, spec, future, invocation, family)

@@ -13,6 +13,7 @@ from nalar.agents.spec import MethodSpec
 from nalar.bus.subjects import LANE_NORMAL, lane_for_priority, slot_lane, slot_of
 from nalar.call_policy import CallPolicy
 from nalar.calls.lineage import Lineage
+from nalar.calls.seen import Seen
 from nalar.context import Call, CallOptions
 from nalar.errors import ReentrantCall, UsageError
 from nalar.futures import Future
@@ -41,6 +42,8 @@ class Heritage:
     session: SessionId
     tenant: str
     priority: int
+    #: Unix times in seconds.
+    created: float
     deadline: float
     holds: tuple[str, ...] = ()
     path: str = ""
@@ -56,6 +59,7 @@ def begin(root: RootId, options: CallOptions, *, now_s: float, deadline_s: float
         session=SessionId(root if options.session is None else encode_token(options.session)),
         tenant=encode_token(options.tenant) if options.tenant else "",
         priority=options.priority or 0,
+        created=now_s,
         deadline=now_s + (options.deadline_s or deadline_s),
         policy=options.policy,
     )
@@ -94,6 +98,7 @@ def inherit(caller: Call, options: CallOptions, *, now_s: float) -> Heritage:
         session=SessionId(session),
         tenant=encode_token(options.tenant) if options.tenant else caller.tenant,
         priority=caller.priority if options.priority is None else options.priority,
+        created=now_s,
         deadline=deadline,
         holds=caller.holds,
         path=caller.path,
@@ -133,25 +138,28 @@ def draft(
     heritage: Heritage,
     future: Future[Any],
     lineage: Lineage,
-    now_s: float,
+    seen: Seen,
 ) -> Invocation:
     """Return the invocation of a call whose future (and so its address) is made."""
     ref = future.ref
     if ref is None:
         raise UsageError("a combination of futures is no call")
-    after = None
+    after, upto = None, 0
     if spec.stateful:
         place = f"{spec.agent}/{heritage.session}"
         after = lineage.follow(future, place, writes=ref.effect == "s")
+        if ref.effect == "r":
+            upto = seen.upto(spec.agent, heritage.session)
     return Invocation(
         ref=ref,
         method=spec.name,
         session=heritage.session,
         arguments=Payload(bound.text),
         deadline=heritage.deadline,
-        created=now_s,
+        created=heritage.created,
         dependencies=bound.dependencies,
         after=after,
+        seen=upto,
         tenant=heritage.tenant,
         priority=heritage.priority,
         holds=heritage.holds,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from nalar.bus.port import Watch
+from nalar.calls.seen import Seen
 from nalar.errors import NalarError
 from nalar.ids import Ref
 from nalar.statestore.port import Ledger, LedgerEntry
@@ -31,6 +32,7 @@ class Results:
         self._ledger = ledger
         self._reread_s = reread_s
         self._chance = chance
+        self.seen = Seen()
         #: In the order in which they are to be read again; new ones come last.
         self._expected: dict[Ref, list[Notify]] = {}
         self._watches: dict[Ref, Watch] = {}
@@ -140,6 +142,7 @@ class Results:
         if listeners is None:
             return
         self.forget(entry.ref)
+        self.seen.note(entry)
         for notify in listeners:
             try:
                 notify(entry)

@@ -140,6 +140,9 @@ class Inbox:
         self._waiters: deque[asyncio.Future[LedgerEntry]] = deque()
         #: Where the newest one that was read stands in the ledger.
         self.upto = 0
+        #: Whether somebody wants one who was not there, or did not want it, when they were read:
+        #: then one that is not newer than `upto` may be free.
+        self.unread = False
         self._heard = asyncio.Event()
         self._watch: Watch | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -149,6 +152,7 @@ class Inbox:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[LedgerEntry] = loop.create_future()
         self._waiters.append(waiter)
+        self.unread = True
         self._heard.set()
         if self._reading is None:
             self._reading = loop.create_task(self._read_on(), context=aside())
@@ -177,6 +181,7 @@ class Inbox:
     def give_back(self, signals: Iterable[FutureId]) -> None:
         """Signals that were handed out were not taken after all."""
         self._taken.difference_update(signals)
+        self.unread = True
         self._heard.set()
 
     def settle(self, signals: Iterable[FutureId]) -> None:
@@ -213,6 +218,7 @@ class Inbox:
 
     def _hand_out(self, entries: list[LedgerEntry]) -> None:
         self.upto = max(self.upto, *(entry.revision for entry in entries), 0)
+        self.unread = False
         for entry in self._free(entries):
             while self._waiters and self._waiters[0].done():
                 self._waiters.popleft()  # It is about to give up.

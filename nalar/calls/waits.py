@@ -330,8 +330,9 @@ class RunningWaits:
         if self._tasks.keys() != self._idle.keys():
             return None
         for token, inbox in self._inboxes.items():
-            # A signal that was handed out and not taken yet has come.
-            if inbox.waiting != sum(name == token for name in self._idle.values()):
+            # A signal that was handed out and not taken yet has come; so may one not looked at.
+            waiting = sum(name == token for name in self._idle.values())
+            if inbox.waiting != waiting or (waiting and inbox.unread):
                 return None
         return self._idle
 

@@ -183,7 +183,11 @@ class Runner:
         while True:
             session = await self._open(held)
             # The fold decides; the extra read finds calls that its snapshot no longer names.
-            if session.fold.has(future) or await self._done_before(held):
+            if session.fold.has(future):
+                self._results.read_soon(held.invocation.ref)
+                return
+            if await self._done_before(held):
+                self._sessions.drop(session)  # It may lack the record as well, for all we know.
                 self._results.read_soon(held.invocation.ref)
                 return
             fields = self._take_fields(held, session)
@@ -202,7 +206,13 @@ class Runner:
             held.slot = held.slot.again()
 
     async def _open(self, held: Held) -> Session:
-        return await self._sessions.open(held.agent.name, held.invocation.session)
+        """Return our copy of the session; a new one when more was seen than it has."""
+        agent, name = held.agent.name, held.invocation.session
+        session = await self._sessions.open(agent, name)
+        if session.fold.revision < max(held.invocation.seen, self._results.seen.upto(agent, name)):
+            self._sessions.drop(session)
+            session = await self._sessions.open(agent, name)
+        return session
 
     def _take_fields(self, held: Held, session: Session) -> ManagedFields:
         """Return the session's collections, kept from its last call when they are still good.
@@ -301,6 +311,8 @@ class Runner:
     async def _children(self, held: Held) -> dict[FutureId, LedgerEntry]:
         ref = held.invocation.ref
         entries = await self._backend.ledger.find(f"call.*.*.*.{ref.root}.{ref.future}.*")
+        for entry in entries:
+            self._results.seen.note(entry)
         return {entry.ref.future: entry for entry in entries}
 
     async def _text(self, payload: Payload | None) -> bytes:

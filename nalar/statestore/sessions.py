@@ -65,6 +65,8 @@ class Sessions:
         self._backend = backend
         self._settings = settings
         self._known: OrderedDict[tuple[AgentName, SessionId], Session] = OrderedDict()
+        #: How often slots were dropped: what was being loaded meanwhile is old.
+        self._drops = 0
 
     def peek(self, agent: AgentName, name: SessionId) -> Session | None:
         """Return the copy if there is one, however old."""
@@ -79,22 +81,27 @@ class Sessions:
         session = self._known.get(key)
         if session is None:
             try:
-                session = self._known[key] = await self._load(agent, name)
+                session = await self._load_current(agent, name)
             except LaterProtocol:
                 raise  # A newer worker can read it, and will have it.
             except MalformedMessage as error:
                 raise SessionUnreadable(
                     f"session {readable_token(name)!r} of {agent} cannot be read: {error}"
                 ) from error
+            # Of two that load at the same time, both work on the copy of the first.
+            session = self._known.setdefault(key, session)
         self._known.move_to_end(key)
         return session
 
     def drop(self, session: Session) -> None:
         """Forget a copy that cannot be trusted or is no longer ours."""
-        self._known.pop((session.agent, session.name), None)
+        key = session.agent, session.name
+        if self._known.get(key) is session:
+            del self._known[key]
 
     def drop_slot(self, agent: AgentName, slot: int) -> list[Session]:
         """Forget the copies of a slot that another worker owns, or is about to; return them."""
+        self._drops += 1
         slots = self._settings.slots
         keys = [
             (owner, name)
@@ -118,6 +125,13 @@ class Sessions:
             if session.unsaved >= every * (1 + session.size // _SIZE_STEP)
         ]
         return [session for session in surplus if session.unsaved] + due
+
+    async def _load_current(self, agent: AgentName, name: SessionId) -> Session:
+        while True:
+            drops = self._drops
+            session = await self._load(agent, name)
+            if drops == self._drops:
+                return session
 
     async def _load(self, agent: AgentName, name: SessionId) -> Session:
         snapshot = await self._backend.snapshots.get(_snapshot_key(agent, name))

@@ -17,6 +17,7 @@ from nalar.errors import (
     Unavailable,
     UsageError,
 )
+from nalar.ids import AgentName, SessionId
 from tests.clusters import Cluster, until
 from tests.contract.served import GATES, RUNS, Box, CallsCounter, CallsShelf, Colour, Shape
 
@@ -50,6 +51,23 @@ async def test_a_call_that_raises_leaves_no_trace_in_its_session(cluster: Cluste
         await session.push_then_fail(2)
     assert await session.look() == [1]
     assert await session.push(3) == 2
+
+
+async def test_a_caller_reads_what_it_wrote_though_its_worker_has_an_older_copy(
+    cluster: Cluster,
+) -> None:
+    """As a worker may have that lost the slot and got it back, or that others took for dead."""
+    host = await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    await session.push(1)
+    assert host.worker is not None
+    copies = host.worker._sessions
+    old = await copies.open(AgentName("CallsCounter"), SessionId("s"))
+    copies.drop(old)
+    await session.push(2)
+    copies._known[old.agent, old.name] = old
+    assert await session.look() == [1, 2]
 
 
 async def test_a_read_only_method_that_changes_state_is_refused(cluster: Cluster) -> None:

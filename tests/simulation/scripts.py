@@ -72,6 +72,7 @@ class Scripts:
             for i, call in enumerate(calls):
                 await self._note(f"{name}.{i}", call, i + 1)
             await self._note(f"{name}.whole", log.whole(), expected=True)
+            await self._note(f"{name}.written", log.written(name), len(pauses))
 
         return script
 

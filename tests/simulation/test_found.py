@@ -12,8 +12,8 @@ from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 from nalar.statestore.memory import MemoryKeyValue, MemoryLedger
 from nalar.statestore.port import LedgerEntry
 from tests.simulation.checks import misplaced_slots, sessions_of
-from tests.simulation.scripts import Outcome, ended
-from tests.simulation.workloads import SimLog, fan, later, relay
+from tests.simulation.scripts import Outcome, ended, sent
+from tests.simulation.workloads import SimLog, fan, later, patient, relay
 from tests.simulation.world import SETTINGS, Checked, Node, World, in_world
 
 LEASE_S = SETTINGS.lease_s
@@ -376,3 +376,28 @@ def test_a_resumed_workflow_sees_its_children_end_in_the_order_it_has_acted_on()
         return len(state["entries"])
 
     assert [in_world(story, seed, reread_s=3.0) for seed in range(12)] == [2] * 12
+
+
+def test_a_call_whose_signals_are_still_being_read_is_not_put_to_sleep_until_the_next() -> None:
+    """Two are there; when it waits for the second, the answer that has it is lost."""
+
+    async def story(world: World) -> None:
+        _, client = await one_of_each(world)
+        lost = first("reply_lost", "find")
+
+        def forced(fault: str, about: str) -> bool:
+            taken = any("committed call.r._signal._." in line for line in world.trace)
+            return taken and lost(fault, about)
+
+        async def asked() -> Outcome:
+            called = patient.options(session="s")("a", [0.01, 0.01])
+            for word in range(2):
+                await sent(called, word)
+            return await ended(called)
+
+        world.sky.forced = forced
+        async with asyncio.timeout(60.0):
+            assert await world.run_in(client, asked()) == [0, 1]
+        assert world.sky.met["reply_lost"] == 1
+
+    in_world(story)

@@ -9,6 +9,7 @@ import pytest
 from nalar.bus.memory import MemoryQueues
 from nalar.calls.lineage import Lineage
 from nalar.calls.results import Results
+from nalar.calls.seen import Seen
 from nalar.controllers.held import Held
 from nalar.controllers.worker import Worker
 from nalar.ids import FutureId, Ref
@@ -88,6 +89,15 @@ def committing_what_is_stale(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("nalar.controllers.settle.after_lost", stubborn)
 
 
+def reading_what_is_old(patch: pytest.MonkeyPatch) -> None:
+    """A read does not say what its caller has seen."""
+
+    def nothing(*_: Any) -> int:
+        return 0
+
+    patch.setattr(Seen, "upto", nothing)
+
+
 #: Each with the seed from which on it is looked for: what is rare is found at once.
 BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], int]] = [
     (without_the_fence, 0),
@@ -96,7 +106,8 @@ BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], int]] = [
     (in_any_order, 0),
     (forgetting_what_is_done, 0),
     (never_delivering_again, 0),
-    (committing_what_is_stale, 5),
+    (committing_what_is_stale, 29),
+    (reading_what_is_old, 140),
 ]
 
 

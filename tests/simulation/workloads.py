@@ -44,6 +44,11 @@ class SimLog(nalar.Agent, stateful=True):
         """Say whether a call's two changes are seen together."""
         return len(self.entries) == sum(self.counts.values())
 
+    @nalar.method(read_only=True)
+    async def written(self, caller: str) -> int:
+        """Return how many the caller has written."""
+        return self.counts.get(caller, 0)
+
 
 class SimDesk(nalar.Agent, stateful=True):
     """Holds its session while it waits for others."""

@@ -48,6 +48,7 @@ FULL = dataclasses.replace(
     PLAIN,
     dependencies=(ref_of("f1"), ref_of("f2", "r", "_")),
     after=ref_of("f0"),
+    seen=2**53,
     tenant="=w6nDqQ",
     priority=-3,
     attempt=4,
@@ -194,6 +195,7 @@ def test_a_header_that_cannot_be_is_refused(line: bytes, says: str) -> None:
         (b"Nalar-Tenant: a.b", "not one token"),
         (b"Nalar-Deps: nonsense", "not a reference"),
         (b"Nalar-After: call.s.*.s.r.p.f", "not a reference"),
+        (b"Nalar-Seen: x", "no whole number"),
         (b"Nalar-Tenant: \xff", "not UTF-8"),
     ],
 )

@@ -8,11 +8,13 @@ import nalar
 from nalar.agents.registry import REGISTRY
 from nalar.calls.draft import Heritage, address, begin, draft, inherit, lane_of
 from nalar.calls.lineage import Lineage
+from nalar.calls.seen import Seen
 from nalar.context import Call, CallOptions
 from nalar.errors import ReentrantCall
 from nalar.futures import Future
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId
 from nalar.messages import Invocation
+from nalar.statestore.port import LedgerEntry
 
 
 class DraftAgent(nalar.Agent, stateful=True):
@@ -40,7 +42,8 @@ ROOT = RootId("root")
 
 def heritage(**changes: Any) -> Heritage:
     values: dict[str, Any] = {
-        "root": ROOT, "session": SessionId("s"), "tenant": "", "priority": 0, "deadline": 100.0
+        "root": ROOT, "session": SessionId("s"), "tenant": "", "priority": 0, "created": 1.0,
+        "deadline": 100.0,
     }  # fmt: skip
     return Heritage(**(values | changes))
 
@@ -90,11 +93,13 @@ def test_a_call_into_a_session_its_callers_hold_is_refused_unless_it_only_reads(
     address(PUT, heritage(holds=("DraftAgent/other",)), "p", FutureId("f"))
 
 
-def drafted(spec: Any, lineage: Lineage, *args: Any) -> tuple[Invocation, Future[Any]]:
+def drafted(
+    spec: Any, lineage: Lineage, *args: Any, seen: Seen | None = None
+) -> tuple[Invocation, Future[Any]]:
     name = lineage.name(spec.target, repr(args).encode(), None)
     future: Future[Any] = Future(address(spec, heritage(), lineage.parent, name))
     bound = spec.signature.bind(args, {})
-    return draft(spec, bound, heritage(path="w"), future, lineage, 1.0), future
+    return draft(spec, bound, heritage(path="w"), future, lineage, seen or Seen()), future
 
 
 def test_a_callers_calls_to_one_session_follow_its_last_change_until_that_is_done() -> None:
@@ -109,6 +114,15 @@ def test_a_callers_calls_to_one_session_follow_its_last_change_until_that_is_don
     pending.resolve(1)
     last.resolve(3)
     assert drafted(PUT, lineage, 4)[0].after is None
+
+
+def test_a_read_says_what_its_caller_has_seen_of_the_session_and_a_change_need_not() -> None:
+    seen = Seen()
+    written = drafted(PUT, Lineage("p"), 1)[0]
+    seen.note(LedgerEntry(written.ref, 17, b"{}"))
+    assert drafted(LOOK, Lineage("p"), seen=seen)[0].seen == 17
+    assert drafted(PUT, Lineage("p"), 2, seen=seen)[0].seen == 0
+    assert drafted(TOOL, Lineage("p"), 2, seen=seen)[0].seen == 0
 
 
 def test_identical_calls_are_numbered_and_a_key_names_one() -> None:
