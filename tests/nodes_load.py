@@ -18,8 +18,7 @@ CONTROL = subjects.bucket_stream(subjects.CONTROL_BUCKET)
 #: Sessions that are written to at the same time.
 SESSIONS = 8
 LEASE_S = 6.0
-#: The bar: commits resume within this after the loss of a leader. A call that was on its way to a
-#: worker through that leader is delivered again a lease later.
+#: The bar: every session goes on within this after the loss of a leader.
 RESUMED_S = 15.0
 
 
@@ -92,8 +91,8 @@ class Resumed:
     all_s: float
 
     def meets_the_bar(self) -> bool:
-        """Whether commits resumed in time, and every session after them."""
-        return self.first_s < RESUMED_S and self.all_s < RESUMED_S + LEASE_S
+        """Whether every session went on in time."""
+        return self.all_s < RESUMED_S
 
 
 @asynccontextmanager

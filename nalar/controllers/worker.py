@@ -122,9 +122,8 @@ class Worker:
             SlotHandlers(self._slot_gained, self._slot_released, self._slot_lost),
         )  # fmt: skip
         self._pulse = Pulse(
-            backend, settings, name, self.describe,
-            self._holds, self._taken_for_dead,
-        )  # fmt: skip
+            backend, settings, name, self.describe, self._holds, self._taken_for_dead
+        )
         #: How often others took this worker for dead.
         self._lapses = 0
         backend.on_reconnect(self._membership.doubt)
@@ -153,15 +152,17 @@ class Worker:
         await self._membership.join(agents)
 
     async def run(self) -> None:
-        """Keep leases and deadlines, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._membership.run())
-            tasks.create_task(self._pulse.run())
-            tasks.create_task(self._watch_deadlines())
-            tasks.create_task(self._suspender.run(self._held))
-            tasks.create_task(self._cancel_watch.run())
-            tasks.create_task(self._directives.run())
-            tasks.create_task(self._reporting.run())
+        """Keep leases and deadlines, until cancelled; whatever ends that ends the signs of life."""
+        parts = self._membership, self._pulse, self._cancel_watch, self._directives, self._reporting
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch_deadlines())
+                tasks.create_task(self._suspender.run(self._held))
+                for part in parts:
+                    tasks.create_task(part.run())
+        finally:
+            await self._pulse.stop()
+            self._runner.close()
 
     def on_stuck(self, notify: Callable[[], None]) -> None:
         """Have `notify` called when code does not end that was told to: a new process helps."""
@@ -198,7 +199,6 @@ class Worker:
             await self._sessions.save(session, self._clock.now_s())
         await self._membership.leave()
         await self._pulse.end()
-        self._runner.close()
         return abandoned
 
     def describe(self) -> dict[str, object]:

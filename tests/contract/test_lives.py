@@ -1,15 +1,17 @@
 """What becomes of calls when workers come, go and die, whichever broker carries them."""
 
 import asyncio
+import threading
 
 import orjson
 import pytest
 
 import nalar
+from nalar.agents.registry import REGISTRY
 from nalar.errors import Expired
 from nalar.ids import AgentName, SessionId
 from tests.clusters import Cluster, kill, until
-from tests.contract.served import GATES, RUNS, CallsCounter, add, gated, two_steps
+from tests.contract.served import GATES, RUNS, CallsCounter, add, double, gated, two_steps
 
 
 async def test_a_call_made_before_any_worker_lives_is_served_by_the_first(
@@ -144,3 +146,18 @@ async def test_draining_finishes_what_runs_and_gives_back_the_rest(cluster: Clus
     await cluster.worker("calls_gated")
     assert await second == "second"
     assert RUNS == {"first": 1, "second": 1}
+
+
+async def test_a_worker_that_is_closed_without_a_drain_leaves_no_thread_behind(
+    cluster: Cluster,
+) -> None:
+    """One that went on giving signs of life would keep its slots for good."""
+    before = set(threading.enumerate())
+    host = await cluster.host()
+    await host.serve([REGISTRY.get("CallsCounter"), REGISTRY.get("calls_double")])
+    await cluster.client()
+    assert await double(2) == 4  # In a thread of its own.
+    await host.close()
+    await until(
+        lambda: not any(it.name.startswith("nalar") for it in {*threading.enumerate()} - before)
+    )
