@@ -7,7 +7,7 @@ faults. A failure names its seed; run it alone, or many more, with
     NALAR_SIM_SEEDS=17 pytest tests/simulation/test_simulation.py
     NALAR_SIM_SEEDS=1000-3000 pytest -n 2 tests/simulation/test_simulation.py
 
-What a seed found is shrunk into a test of its own in test_found.py.
+What a seed found is shrunk into a test of its own in test_found.py or test_found_slots.py.
 """
 
 import functools
