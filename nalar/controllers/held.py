@@ -4,21 +4,18 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
 from nalar.call_policy import ONCE, Retry
 from nalar.calls.results import Notify
+from nalar.controllers.living import Living
 from nalar.controllers.local_events import Event, Finished, Left, Rejoined, Returned
 from nalar.controllers.ranking import NO_TRAITS, Traits
 from nalar.ids import FutureId, Ref
 from nalar.messages import Invocation, Record
 from nalar.statestore.port import LedgerEntry
 from nalar.stopping import StopFlag
-
-if TYPE_CHECKING:
-    from nalar.controllers.suspender import Living
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +48,7 @@ class Held:
     #: Stores the end of a call that was started and is to stop; then its code counts no more.
     stopping: asyncio.Task[None] | None = None
     #: What of it is alive here while its code runs.
-    living: "Living | None" = None
+    living: Living | None = None
     #: Set once it is suspended: for how long its message is handed back, in seconds.
     asleep_s: float | None = None
     #: What its method runs on, once that was made.

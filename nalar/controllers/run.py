@@ -26,6 +26,7 @@ from nalar.controllers.dead import bury
 from nalar.controllers.emitting import Emitter
 from nalar.controllers.held import Held
 from nalar.controllers.instances import Instances
+from nalar.controllers.living import Living
 from nalar.controllers.outcomes import crashed, unreadable, within_limits
 from nalar.controllers.recording import changed, record_of
 from nalar.controllers.rejection import end_unread
@@ -33,7 +34,7 @@ from nalar.controllers.retries import Retries
 from nalar.controllers.settle import Settled, Settlement, Settler
 from nalar.controllers.starts import Condemned, CountedStarts
 from nalar.controllers.stuck import StuckCode
-from nalar.controllers.suspender import Living, Suspender
+from nalar.controllers.suspender import Suspender
 from nalar.errors import InvalidResult, MalformedMessage, SessionUnreadable
 from nalar.ids import FutureId, new_name
 from nalar.messages import Payload

@@ -10,24 +10,18 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from nalar.backend import Backend
 from nalar.bus.together import together
 from nalar.calls.durable import Durable
-from nalar.calls.family import Family
 from nalar.calls.suspended import Suspended, suspended_key
-from nalar.calls.waits import RunningWaits
 from nalar.calls.waking import has_come
 from nalar.clock import Clock
-from nalar.combined import leaves
-from nalar.context import Call
 from nalar.controllers.attending import attend
 from nalar.controllers.held import Held, Postponed
 from nalar.controllers.suspend import Patience, Rest, Resting, asleep_s
 from nalar.errors import NalarError
-from nalar.futures import Future
 from nalar.settings import Settings
 
 #: How often calls that wait are looked at, at the least, in seconds.
@@ -36,39 +30,6 @@ _LOOK_MAX_S: Final = 1.0
 _AT_ONCE: Final = 256
 #: How much longer than its deadline a call is remembered as suspended, in seconds.
 _KEPT_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Living:
-    """What a running call has in this process."""
-
-    call: Call
-    waits: RunningWaits
-    family: Family
-
-    def awaited(self) -> frozenset[Future[Any]] | None:
-        """Return all that may make the call go on; None while it may be at work."""
-        awaited = self.call.activity.awaited()
-        idle = self.waits.idle()
-        if awaited is None or idle is None or self.family.unstored or self.family.withholds:
-            return None
-        found = leaves(awaited)
-        if not found:
-            return None
-        for future in found:
-            assert future.ref is not None, "a leaf has an address"
-            if future not in idle and future.ref.parent != self.call.ref.future:
-                return None
-        return frozenset(found.union(idle))
-
-    def rest(self) -> Rest | None:
-        """Return what the call waits for, for the decider."""
-        awaited, idle = self.awaited(), self.waits.idle()
-        if awaited is None or idle is None:
-            return None
-        until_s = min((timer.until_s for timer in idle), default=math.inf)
-        signals = sum(token != "" for token in idle.values())
-        return Rest(awaited, until_s, len(awaited) - len(idle), signals)
 
 
 class Suspender:
