@@ -26,7 +26,9 @@ class Seen:
         ref = entry.ref
         if ref.effect == "s":
             place = ref.agent, ref.session
-            self._revisions[place] = max(self._revisions.pop(place, 0), entry.revision)
+            # Never absent in between: other threads look.
+            self._revisions[place] = max(self.upto(*place), entry.revision)
+            self._revisions.move_to_end(place)
             if len(self._revisions) > _SESSIONS_MAX:
                 self._revisions.popitem(last=False)
 

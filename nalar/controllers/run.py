@@ -193,27 +193,24 @@ class Runner:
                 return
             fields = self._take_fields(held, session)
             started = self._clock.now_s()
-            outcome = await self._execute(held, fields)
-            outcome, delta = changed(outcome, fields, held.invocation.path)
-            if outcome.error is not None and await self._retries.sent(held, outcome):
-                return
-            settlement = await self._commit(held, outcome, session, delta, started)
-            if settlement.how is Settled.COMMITTED and settlement.entry is not None:
-                self._keep(session, fields, settlement.entry, delta)
-                return
+            with session.used():
+                outcome = await self._execute(held, fields)
+                outcome, delta = changed(outcome, fields, held.invocation.path)
+                if outcome.error is not None and await self._retries.sent(held, outcome):
+                    return
+                settlement = await self._commit(held, outcome, session, delta, started)
+                if settlement.how is Settled.COMMITTED and settlement.entry is not None:
+                    self._keep(session, fields, settlement.entry, delta)
+                    return
             if settlement.how is Settled.DONE:
                 return
             assert held.slot is not None, "a call that runs has a slot"
             held.slot = held.slot.again()
 
     async def _open(self, held: Held) -> Session:
-        """Return our copy of the session; a new one when more was seen than it has."""
         agent, name = held.agent.name, held.invocation.session
-        session = await self._sessions.open(agent, name)
-        if session.fold.revision < max(held.invocation.seen, self._results.seen.upto(agent, name)):
-            self._sessions.drop(session)
-            session = await self._sessions.open(agent, name)
-        return session
+        seen = max(held.invocation.seen, self._results.seen.upto(agent, name))
+        return await self._sessions.open(agent, name, seen=seen)
 
     def _take_fields(self, held: Held, session: Session) -> ManagedFields:
         """Return the session's collections, kept from its last call when they are still good.

@@ -162,7 +162,6 @@ class Worker:
                     tasks.create_task(part.run())
         finally:
             await self._pulse.stop()
-            self._runner.close()
 
     def on_stuck(self, notify: Callable[[], None]) -> None:
         """Have `notify` called when code does not end that was told to: a new process helps."""
@@ -199,6 +198,7 @@ class Worker:
             await self._sessions.save(session, self._clock.now_s())
         await self._membership.leave()
         await self._pulse.end()
+        self._runner.close()
         return abandoned
 
     def describe(self) -> dict[str, object]:

@@ -6,7 +6,9 @@ commit at that revision is refused when the copy is stale.
 
 import asyncio
 import dataclasses
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,8 +50,19 @@ class Session:
     size: int = 0
     #: The collections that the session's last call used; they share the fold's state.
     fields: ManagedFields | None = None
+    #: A call that may change it runs on it.
+    busy: bool = False
     #: The newest calls that ran here and are in the fold: who follows one need not look further.
     ran: OrderedDict[FutureId, None] = field(default_factory=OrderedDict[FutureId, None])
+
+    @contextmanager
+    def used(self) -> Generator[None]:
+        """A call that may change it runs on it for the block."""
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
 
     def note_run(self, future: FutureId) -> None:
         """Remember that the call `future` ran here and is in the fold."""
@@ -65,33 +78,41 @@ class Sessions:
         self._backend = backend
         self._settings = settings
         self._known: OrderedDict[tuple[AgentName, SessionId], Session] = OrderedDict()
-        #: How often slots were dropped: what was being loaded meanwhile is old.
-        self._drops = 0
+        #: How often each slot was dropped: what of it was being loaded meanwhile is old.
+        self._drops: Counter[tuple[AgentName, int]] = Counter()
 
     def peek(self, agent: AgentName, name: SessionId) -> Session | None:
         """Return the copy if there is one, however old."""
         return self._known.get((agent, name))
 
-    async def open(self, agent: AgentName, name: SessionId) -> Session:
+    async def open(self, agent: AgentName, name: SessionId, *, seen: int = 0) -> Session:
         """Return the session's copy, loading it when there is none.
 
+        One that lacks the commit `seen` is loaded anew: others have committed. While a call runs
+        on it, which it must not move on under, what is returned is a copy beside it.
         Raises SessionUnreadable when what stands there is none of ours.
         """
         key = agent, name
-        session = self._known.get(key)
-        if session is None:
-            try:
-                session = await self._load_current(agent, name)
-            except LaterProtocol:
-                raise  # A newer worker can read it, and will have it.
-            except MalformedMessage as error:
-                raise SessionUnreadable(
-                    f"session {readable_token(name)!r} of {agent} cannot be read: {error}"
-                ) from error
-            # Of two that load at the same time, both work on the copy of the first.
-            session = self._known.setdefault(key, session)
+        known = self._known.get(key)
+        if known is None or known.fold.revision < seen:
+            session = await self._load_readable(agent, name)
+            known = self._known.get(key)  # Another call may have loaded it meanwhile.
+            if known is None or (session.fold.revision > known.fold.revision and not known.busy):
+                known = self._known[key] = session
+            elif known.fold.revision < seen:
+                return session
         self._known.move_to_end(key)
-        return session
+        return known
+
+    async def _load_readable(self, agent: AgentName, name: SessionId) -> Session:
+        try:
+            return await self._load_current(agent, name)
+        except LaterProtocol:
+            raise  # A newer worker can read it, and will have it.
+        except MalformedMessage as error:
+            raise SessionUnreadable(
+                f"session {readable_token(name)!r} of {agent} cannot be read: {error}"
+            ) from error
 
     def drop(self, session: Session) -> None:
         """Forget a copy that cannot be trusted or is no longer ours."""
@@ -101,7 +122,7 @@ class Sessions:
 
     def drop_slot(self, agent: AgentName, slot: int) -> list[Session]:
         """Forget the copies of a slot that another worker owns, or is about to; return them."""
-        self._drops += 1
+        self._drops[agent, slot] += 1
         slots = self._settings.slots
         keys = [
             (owner, name)
@@ -127,10 +148,11 @@ class Sessions:
         return [session for session in surplus if session.unsaved] + due
 
     async def _load_current(self, agent: AgentName, name: SessionId) -> Session:
+        slot = agent, slot_of(name, self._settings.slots)
         while True:
-            drops = self._drops
+            drops = self._drops[slot]
             session = await self._load(agent, name)
-            if drops == self._drops:
+            if drops == self._drops[slot]:
                 return session
 
     async def _load(self, agent: AgentName, name: SessionId) -> Session:

@@ -134,6 +134,18 @@ async def two_steps(name: str) -> str:
     return first + second
 
 
+@nalar.workflow(name="calls_stepping")
+async def stepping(steps: int) -> int:
+    """Take so many steps, one after the other, in a thread each."""
+
+    def taken() -> None:
+        RUNS["steps"] = RUNS.get("steps", 0) + 1
+
+    for _ in range(steps):
+        await nalar.step(taken)
+    return steps
+
+
 @nalar.workflow(name="calls_keyed")
 async def keyed() -> int:
     return await add.options(idempotency_key="k")(1)

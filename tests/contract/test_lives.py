@@ -11,7 +11,7 @@ from nalar.agents.registry import REGISTRY
 from nalar.errors import Expired
 from nalar.ids import AgentName, SessionId
 from tests.clusters import Cluster, kill, until
-from tests.contract.served import GATES, RUNS, CallsCounter, add, double, gated, two_steps
+from tests.contract.served import GATES, RUNS, CallsCounter, add, double, gated, stepping, two_steps
 
 
 async def test_a_call_made_before_any_worker_lives_is_served_by_the_first(
@@ -148,6 +148,21 @@ async def test_draining_finishes_what_runs_and_gives_back_the_rest(cluster: Clus
     assert RUNS == {"first": 1, "second": 1}
 
 
+async def test_calls_of_a_worker_that_is_closed_without_a_drain_are_run_by_another(
+    cluster: Cluster,
+) -> None:
+    """What was cut off is no failure of theirs."""
+    host = await cluster.host()
+    await host.serve([REGISTRY.get("calls_stepping")])
+    await cluster.client()
+    RUNS.clear()
+    calls = [stepping(400) for _ in range(3)]
+    await until(lambda: RUNS.get("steps", 0) > 30)
+    await host.close()
+    await cluster.worker("calls_stepping")
+    assert await nalar.gather(*calls) == [400] * 3
+
+
 async def test_a_worker_that_is_closed_without_a_drain_leaves_no_thread_behind(
     cluster: Cluster,
 ) -> None:
@@ -159,5 +174,5 @@ async def test_a_worker_that_is_closed_without_a_drain_leaves_no_thread_behind(
     assert await double(2) == 4  # In a thread of its own.
     await host.close()
     await until(
-        lambda: not any(it.name.startswith("nalar") for it in {*threading.enumerate()} - before)
+        lambda: not any(it.name == "nalar-loop" for it in {*threading.enumerate()} - before)
     )

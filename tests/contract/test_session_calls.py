@@ -70,6 +70,30 @@ async def test_a_caller_reads_what_it_wrote_though_its_worker_has_an_older_copy(
     assert await session.look() == [1, 2]
 
 
+async def test_a_read_while_a_call_runs_does_not_make_the_next_one_run_twice(
+    cluster: Cluster,
+) -> None:
+    """The reader has seen a record that the running call has not: of one that was cancelled."""
+    RUNS.clear()
+    GATES.update(running=asyncio.Event(), after=asyncio.Event())
+    await cluster.worker("CallsCounter")
+    await cluster.client()
+    session = CallsCounter.options(session="s")
+    await session.push(0)
+    running = session.push_when_open("running", 1)
+    await until(lambda: RUNS.get("running"))
+    behind = session.push(2)
+    behind.cancel()
+    with pytest.raises(Cancelled):
+        await behind
+    assert await session.look() == [0]
+    GATES["running"].set()
+    await running
+    GATES["after"].set()
+    await session.push_when_open("after", 3)
+    assert (RUNS["after"], await session.look()) == (1, [0, 1, 3])
+
+
 async def test_a_read_only_method_that_changes_state_is_refused(cluster: Cluster) -> None:
     await cluster.worker("CallsCounter")
     await cluster.client()

@@ -13,6 +13,7 @@ from nalar.settings import Settings
 from nalar.statestore.memory import MemoryBroker, open_memory
 from nalar.statestore.port import Ledger, LedgerEntry
 from nalar.statestore.sessions import Session, Sessions
+from tests.clusters import until
 
 AGENT, NAME = AgentName("SessionsAgent"), SessionId("s")
 
@@ -42,6 +43,12 @@ def held_up() -> tuple[Sessions, HeldUp, Ledger]:
     return Sessions(cast("Backend", cast("Any", slow)), settings), ledger, backend.ledger
 
 
+async def commit_one(store: Ledger) -> int:
+    ref = Ref("s", AGENT, NAME, RootId("r"), "p", FutureId("f"))
+    record = bare_record(ref, "cancelled", ErrorInfo("Cancelled", "Cancelled", "by hand"), 1.0)
+    return await store.commit(ref, encode_record(record), expected=0, ttl_s=60)
+
+
 async def test_two_that_load_a_session_at_the_same_time_work_on_one_copy() -> None:
     sessions, ledger, _ = held_up()
     async with asyncio.TaskGroup() as tasks:
@@ -56,9 +63,7 @@ async def test_what_was_being_loaded_when_its_slot_was_given_up_is_loaded_anew()
     async with asyncio.TaskGroup() as tasks:
         load = tasks.create_task(sessions.open(AGENT, NAME))
         answered = await ledger.asked.get()
-        ref = Ref("s", AGENT, NAME, RootId("r"), "p", FutureId("f"))
-        record = bare_record(ref, "cancelled", ErrorInfo("Cancelled", "Cancelled", "by hand"), 1.0)
-        revision = await store.commit(ref, encode_record(record), expected=0, ttl_s=60)
+        revision = await commit_one(store)
         sessions.drop_slot(AGENT, slot_of(NAME, Settings().slots))
         answered.set()
         (await ledger.asked.get()).set()
@@ -75,3 +80,48 @@ async def test_a_copy_that_another_has_replaced_is_dropped_alone() -> None:
         copies.append(load.result())
         sessions.drop(copies[0])
     assert sessions.peek(AGENT, NAME) is copies[1] is not copies[0]
+
+
+async def test_slots_of_others_that_come_and_go_do_not_hold_up_a_load() -> None:
+    sessions, ledger, _ = held_up()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sessions.open(AGENT, NAME))
+        answered = await ledger.asked.get()
+        sessions.drop_slot(AGENT, (slot_of(NAME, Settings().slots) + 1) % Settings().slots)
+        sessions.drop_slot(AgentName("Other"), slot_of(NAME, Settings().slots))
+        answered.set()
+    assert ledger.asked.empty()
+
+
+async def test_of_two_loads_the_newer_one_is_kept_whichever_ends_first() -> None:
+    sessions, ledger, store = held_up()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sessions.open(AGENT, NAME))
+        old = await ledger.asked.get()
+        revision = await commit_one(store)
+        load = tasks.create_task(sessions.open(AGENT, NAME))
+        new = await ledger.asked.get()
+        old.set()
+        await until(lambda: sessions.peek(AGENT, NAME))
+        new.set()
+    assert load.result().fold.revision == revision
+    assert sessions.peek(AGENT, NAME) is load.result()
+
+
+async def test_a_read_of_what_was_seen_leaves_the_copy_alone_that_a_call_runs_on() -> None:
+    sessions, ledger, store = held_up()
+    async with asyncio.TaskGroup() as tasks:
+        load = tasks.create_task(sessions.open(AGENT, NAME))
+        (await ledger.asked.get()).set()
+    running, revision = load.result(), await commit_one(store)
+    with running.used():
+        async with asyncio.TaskGroup() as tasks:
+            load = tasks.create_task(sessions.open(AGENT, NAME, seen=revision))
+            (await ledger.asked.get()).set()
+        assert load.result().fold.revision == revision
+        assert sessions.peek(AGENT, NAME) is running
+        assert running.fold.revision == 0
+    async with asyncio.TaskGroup() as tasks:
+        load = tasks.create_task(sessions.open(AGENT, NAME, seen=revision))
+        (await ledger.asked.get()).set()
+    assert sessions.peek(AGENT, NAME) is load.result() is not running
