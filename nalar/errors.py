@@ -83,6 +83,8 @@ class CallError(NalarError):
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+        #: Where the code was that raised, if any did; of the other call when that one failed.
+        self.remote_traceback = ""
 
 
 class AgentError(CallError):
@@ -110,9 +112,15 @@ class InvalidResult(CallError):
 
 
 class DependencyFailed(CallError):
-    """A future among the arguments ended in an error; the call did not run."""
+    """A future among the arguments ended in an error; the call did not run.
+
+    The message names the call that failed and what it raised; `remote_traceback` is that call's.
+    """
 
     code = "dependency_failed"
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}\n\n{self.remote_traceback}".rstrip()
 
 
 class Expired(CallError):
@@ -278,7 +286,9 @@ def call_error(
         error.path, error.remote_traceback = path, traceback
         return error
     if (raised := _RAISED.get(code)) is not None:
-        return raised(message, path=path)
+        failed = raised(message, path=path)
+        failed.remote_traceback = traceback
+        return failed
     return AgentError(message, type_name=type_name, traceback=traceback, path=path)
 
 

@@ -1,7 +1,13 @@
 """How calls end that are not run, or not once more. Pure."""
 
 from nalar.agents.executor import Outcome, describe_error
-from nalar.errors import Overloaded, SessionUnreadable, ValueTooLarge, WorkerCrashed
+from nalar.errors import (
+    DependencyFailed,
+    Overloaded,
+    SessionUnreadable,
+    ValueTooLarge,
+    WorkerCrashed,
+)
 from nalar.messages import ErrorInfo, Invocation, Record
 
 
@@ -71,8 +77,11 @@ def expired(invocation: Invocation) -> Outcome:
 
 def dependency_failed(invocation: Invocation, cause: Record) -> Outcome:
     """Return the outcome of a call that needs the result of `cause`, which has none."""
-    told = cause.error.message if cause.error is not None else cause.status
-    where = (cause.error.path if cause.error is not None else "") or cause.path
-    message = f"{where or cause.ref.agent} ended in {cause.status}: {told}"
-    info = ErrorInfo("dependency_failed", "DependencyFailed", message, path=invocation.path)
+    error = cause.error or ErrorInfo("call", "", cause.status)
+    told = f"{error.type_name}: {error.message}" if error.code == "agent" else error.message
+    message = f"{error.path or cause.path or cause.ref.agent} ended in {cause.status}: {told}"
+    info = ErrorInfo(
+        DependencyFailed.code, DependencyFailed.__name__, message,
+        traceback=error.traceback, path=invocation.path,
+    )  # fmt: skip
     return Outcome("dependency_failed", error=info)

@@ -108,8 +108,15 @@ async def test_a_failed_dependency_fails_its_dependant_without_running_it(
 ) -> None:
     await cluster.worker(*ALL)
     await cluster.client()
-    with pytest.raises(DependencyFailed, match=r"calls_fail.*'boom'"):
+    with pytest.raises(
+        DependencyFailed, match=r"calls_fail ended in failed: KeyError: 'boom'"
+    ) as it:
         await add(fail("boom"))
+    assert "raise KeyError(message)" in it.value.remote_traceback
+    assert "raise KeyError(message)" in str(it.value)
+    with pytest.raises(DependencyFailed, match="KeyError: 'boom'") as further:
+        await add(add(fail("boom")))
+    assert further.value.remote_traceback == it.value.remote_traceback
 
 
 async def test_an_agent_that_exits_or_lies_about_its_result_leaves_the_worker_alive(
