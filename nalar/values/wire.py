@@ -347,9 +347,20 @@ def _for_the_wire(node: Any, guards: Guards, *, natural: bool) -> Any:  # noqa: 
         guards.guard(cast("dict[str, Any]", node), new)
     elif kind == "definitions":
         guards.define(new["definitions"])
+    elif kind == "bytes" and not natural:
+        told: Any = new
+        in_code = core_schema.no_info_before_validator_function(_no_text, told)
+        return core_schema.json_or_python_schema(told, in_code)
     elif kind in _CONFIGURED:
         new["config"] = _CONFIG | new.get("config", {})
     return new
+
+
+def _no_text(value: object) -> object:
+    """Refuse text for bytes in Python code: it would be read as base64, as it is on the wire."""
+    if isinstance(value, str):
+        raise ValueError("bytes are wanted, and this is text: encode it")  # noqa: TRY004 -- pydantic's
+    return value
 
 
 def describe(annotation: Any) -> str:

@@ -123,6 +123,15 @@ def test_wrong_arguments_fail_at_the_call_and_say_where(
         SIGNATURE.bind(args, kwargs)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(bytes, "abc"), (bytes | None, "YWJj"), (list[bytes], [b"abc", "abc"])],
+)
+def test_text_where_bytes_are_wanted_is_not_taken_for_base64(annotation: Any, value: Any) -> None:
+    with pytest.raises(ArgumentError, match="bytes are wanted, and this is text"):
+        there_and_back(annotation, value)
+
+
 def test_an_unannotated_argument_takes_data_and_nothing_else() -> None:
     def f(x, y=None): ...  # pyright: ignore  # noqa: ANN001, ANN202, PGH003 -- as users may
 
