@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Sequence
@@ -14,6 +15,8 @@ from nalar.clock import SystemClock
 from nalar.directives import Drain
 from nalar.processes.host import Host
 from nalar.settings import Settings
+
+log = logging.getLogger("nalar.worker")
 
 #: Objects that may be made before the collector looks at the youngest: a worker makes many that
 #: live for one call only. Measured: docs/performance.md.
@@ -58,6 +61,9 @@ async def serve_until_stopped(
             worker.on_end(lambda told: stop.set() if isinstance(told, Drain) else _die())
             ready(worker.name)
             await host.until(stop)
+            log.info(
+                "draining name=%s grace=%gs, a second signal ends it", worker.name, settings.grace_s
+            )
             return Ending(await host.drain(), stuck.is_set())
 
 

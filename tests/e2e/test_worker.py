@@ -21,6 +21,7 @@ def test_drain_finishes_the_running_call_and_hands_the_queued_ones_to_another(
         for name in ("second", "third")
     ]
     first.signal(signal.SIGTERM)
+    first.says("draining name=first grace=10s")
     second = served.start("worker", "flows.py", "-c", 1)
     others = [served.json("result", run, "--timeout", 30) for run in runs[1:]]
     assert others == [second.pid, second.pid]
