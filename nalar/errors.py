@@ -79,12 +79,15 @@ class CallError(NalarError):
     """A call ended in an error record. `path` names the calls from the request down to it."""
 
     code = "call"
+    #: Where the code was that raised, if any did.
+    remote_traceback: str = ""
 
     def __init__(self, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.path = path
-        #: Where the code was that raised, if any did; of the other call when that one failed.
-        self.remote_traceback = ""
+
+    def _traced(self, head: str) -> str:
+        return f"{head}\n\n{self.remote_traceback}".rstrip() if self.remote_traceback else head
 
 
 class AgentError(CallError):
@@ -101,8 +104,7 @@ class AgentError(CallError):
 
     def __str__(self) -> str:
         where = f" in {self.path}" if self.path else ""
-        head = f"{self.type_name}: {self.args[0]}{where}"
-        return f"{head}\n\n{self.remote_traceback}".rstrip() if self.remote_traceback else head
+        return self._traced(f"{self.type_name}: {self.args[0]}{where}")
 
 
 class InvalidResult(CallError):
@@ -120,7 +122,7 @@ class DependencyFailed(CallError):
     code = "dependency_failed"
 
     def __str__(self) -> str:
-        return f"{self.args[0]}\n\n{self.remote_traceback}".rstrip()
+        return self._traced(super().__str__())
 
 
 class Expired(CallError):

@@ -59,10 +59,9 @@ def failure(failed: "CallError | UsageError") -> None:
     error(f"{what} failed: {name}: {failed.args[0]}")
     if failed.path:
         note(f"  in: {line(failed.path)}")
-    remote_traceback: str = getattr(failed, "remote_traceback", "")
-    if remote_traceback:
+    if failed.remote_traceback:
         note("")
-        for told in lines(remote_traceback).rstrip().splitlines():
+        for told in lines(failed.remote_traceback).rstrip().splitlines():
             note(f"  | {told}")
 
 

@@ -208,7 +208,7 @@ def describe_error(error: BaseException, path: str) -> ErrorInfo:
             code=error.code,
             type_name=getattr(error, "type_name", type(error).__name__),
             message=_clip(str(error.args[0]) if error.args else "", _MESSAGE_MAX),
-            traceback=_clip(getattr(error, "remote_traceback", ""), _TRACEBACK_MAX),
+            traceback=_clip(error.remote_traceback, _TRACEBACK_MAX),
             path=error.path or path,
             retry_after_s=error.retry_after_s if isinstance(error, Overloaded) else None,
         )

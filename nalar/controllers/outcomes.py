@@ -2,6 +2,7 @@
 
 from nalar.agents.executor import Outcome, describe_error
 from nalar.errors import (
+    AgentError,
     DependencyFailed,
     Overloaded,
     SessionUnreadable,
@@ -78,7 +79,7 @@ def expired(invocation: Invocation) -> Outcome:
 def dependency_failed(invocation: Invocation, cause: Record) -> Outcome:
     """Return the outcome of a call that needs the result of `cause`, which has none."""
     error = cause.error or ErrorInfo("call", "", cause.status)
-    told = f"{error.type_name}: {error.message}" if error.code == "agent" else error.message
+    told = f"{error.type_name}: {error.message}" if error.code == AgentError.code else error.message
     message = f"{error.path or cause.path or cause.ref.agent} ended in {cause.status}: {told}"
     info = ErrorInfo(
         DependencyFailed.code, DependencyFailed.__name__, message,

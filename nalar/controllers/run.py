@@ -183,17 +183,16 @@ class Runner:
         future = held.invocation.ref.future
         while True:
             session = await self._open(held)
-            # The fold decides; the extra read finds calls that its snapshot no longer names.
-            if session.fold.has(future):
-                self._results.read_soon(held.invocation.ref)
-                return
-            if await self._done_before(held):
-                self._sessions.drop(session)  # It may lack the record as well, for all we know.
-                self._results.read_soon(held.invocation.ref)
-                return
-            fields = self._take_fields(held, session)
-            started = self._clock.now_s()
             with session.used():
+                # The fold decides; the extra read finds calls that its snapshot no longer names.
+                folded = session.fold.has(future)
+                if folded or await self._done_before(held):
+                    if not folded:
+                        self._sessions.drop(session)  # It may lack the record, for all we know.
+                    self._results.read_soon(held.invocation.ref)
+                    return
+                fields = self._take_fields(held, session)
+                started = self._clock.now_s()
                 outcome = await self._execute(held, fields)
                 outcome, delta = changed(outcome, fields, held.invocation.path)
                 if outcome.error is not None and await self._retries.sent(held, outcome):

@@ -3,21 +3,27 @@
 import resource
 import subprocess
 import sys
+import time
 
 from tests.e2e.commands import Nalar
 
 #: The bar is 0.3 s; the rest is for processors that run tests beside other work.
 HELP_S = 0.5
+#: It waits for nothing either: so long at the most by the clock, whatever else runs.
+HELP_BY_THE_CLOCK_S = 2.0
 HEAVY = ("asyncio", "nalar", "nats", "pydantic", "rich", "uvloop")
 
 
 def test_help_answers_at_once(nalar: Nalar) -> None:
     took_s: list[float] = []
+    by_the_clock_s: list[float] = []
     for _ in range(5):
-        began_s = processor_time_of_children_s()
+        began_s, began_by_the_clock_s = processor_time_of_children_s(), time.perf_counter()
         assert "run" in nalar("--help").stdout
         took_s.append(processor_time_of_children_s() - began_s)
+        by_the_clock_s.append(time.perf_counter() - began_by_the_clock_s)
     assert min(took_s) < HELP_S
+    assert min(by_the_clock_s) < HELP_BY_THE_CLOCK_S
 
 
 def processor_time_of_children_s() -> float:

@@ -49,6 +49,14 @@ async def commit_one(store: Ledger) -> int:
     return await store.commit(ref, encode_record(record), expected=0, ttl_s=60)
 
 
+async def loaded(sessions: Sessions, ledger: HeldUp, *, seen: int = 0) -> Session:
+    """Open the session with an answer that is let through at once."""
+    async with asyncio.TaskGroup() as tasks:
+        load = tasks.create_task(sessions.open(AGENT, NAME, seen=seen))
+        (await ledger.asked.get()).set()
+    return load.result()
+
+
 async def test_two_that_load_a_session_at_the_same_time_work_on_one_copy() -> None:
     sessions, ledger, _ = held_up()
     async with asyncio.TaskGroup() as tasks:
@@ -72,14 +80,11 @@ async def test_what_was_being_loaded_when_its_slot_was_given_up_is_loaded_anew()
 
 async def test_a_copy_that_another_has_replaced_is_dropped_alone() -> None:
     sessions, ledger, _ = held_up()
-    copies: list[Session] = []
-    for _ in range(2):
-        async with asyncio.TaskGroup() as tasks:
-            load = tasks.create_task(sessions.open(AGENT, NAME))
-            (await ledger.asked.get()).set()
-        copies.append(load.result())
-        sessions.drop(copies[0])
-    assert sessions.peek(AGENT, NAME) is copies[1] is not copies[0]
+    old = await loaded(sessions, ledger)
+    sessions.drop(old)
+    new = await loaded(sessions, ledger)
+    sessions.drop(old)
+    assert sessions.peek(AGENT, NAME) is new is not old
 
 
 async def test_slots_of_others_that_come_and_go_do_not_hold_up_a_load() -> None:
@@ -110,18 +115,11 @@ async def test_of_two_loads_the_newer_one_is_kept_whichever_ends_first() -> None
 
 async def test_a_read_of_what_was_seen_leaves_the_copy_alone_that_a_call_runs_on() -> None:
     sessions, ledger, store = held_up()
-    async with asyncio.TaskGroup() as tasks:
-        load = tasks.create_task(sessions.open(AGENT, NAME))
-        (await ledger.asked.get()).set()
-    running, revision = load.result(), await commit_one(store)
+    running, revision = await loaded(sessions, ledger), await commit_one(store)
     with running.used():
-        async with asyncio.TaskGroup() as tasks:
-            load = tasks.create_task(sessions.open(AGENT, NAME, seen=revision))
-            (await ledger.asked.get()).set()
-        assert load.result().fold.revision == revision
+        read = await loaded(sessions, ledger, seen=revision)
+        assert read.fold.revision == revision
         assert sessions.peek(AGENT, NAME) is running
         assert running.fold.revision == 0
-    async with asyncio.TaskGroup() as tasks:
-        load = tasks.create_task(sessions.open(AGENT, NAME, seen=revision))
-        (await ledger.asked.get()).set()
-    assert sessions.peek(AGENT, NAME) is load.result() is not running
+    read = await loaded(sessions, ledger, seen=revision)
+    assert sessions.peek(AGENT, NAME) is read is not running
