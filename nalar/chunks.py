@@ -64,8 +64,15 @@ def decode_chunk(ref: Ref, body: bytes) -> Chunk:
         fields = cast("dict[str, Any]", told)
         epoch, at, values = fields.get("epoch"), fields.get("at"), fields.get("values")
         if type(at) is int and at >= 0 and isinstance(epoch, str) and isinstance(values, list):
-            return Chunk(ref, epoch, at, orjson.dumps(values))
+            return Chunk(ref, epoch, at, _dumped(cast("list[Any]", values)))
     raise MalformedMessage("not a chunk: it has an epoch, a position and values")
+
+
+def _dumped(values: list[Any]) -> bytes:
+    try:
+        return orjson.dumps(values)
+    except TypeError as error:  # Nested deeper than can be written.
+        raise MalformedMessage(f"the values of a chunk: {error}") from error
 
 
 @dataclass(slots=True)

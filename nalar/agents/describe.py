@@ -175,6 +175,8 @@ def remote_agent(description: Mapping[str, Any]) -> AgentSpec:
                 f"a description of version {description['version']}; this program reads "
                 f"{DESCRIPTION_VERSION}"
             )
+        if not isinstance(description["name"], str) or not description["name"]:
+            raise MalformedMessage("the description of an agent that has no name")
         hints = Hints(**description["hints"])
         agent = AgentName(description["name"])
         return AgentSpec(

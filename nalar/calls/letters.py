@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, cast
 import orjson
 
 from nalar.bus.codec import decode_invocation, encode_invocation
-from nalar.bus.fields import as_object, dumps, load_object, text_of
+from nalar.bus.fields import as_object, dump_again, dumps, load_object, text_of
 from nalar.bus.subjects import LANE_NORMAL, invocation_subject
 from nalar.errors import MalformedMessage, Overloaded, UsageError, WorkerCrashed
 from nalar.ids import FutureId, Ref, RootId, decode_token
@@ -110,6 +110,7 @@ def encode_letter(invocation: Invocation, record: Record) -> bytes:
 def decode_letter(key: str, value: bytes | None, revision: int) -> DeadLetter:
     """Return the letter kept under `key`; raises MalformedMessage when it is none."""
     told = load_object(value or b"")
+    dump_again(told)  # It will be: shown, and written with the run that is made of it.
     at = told.get("at")
     return DeadLetter(
         id=key.removeprefix(f"{DEAD}."),

@@ -5,6 +5,7 @@ root, so `cancel.<root>` ends a whole run. Calls name their parent and their roo
 knows the notices can tell for each call whether one covers it.
 """
 
+import math
 from typing import Final
 
 import orjson
@@ -35,7 +36,8 @@ def encode_notice(at_s: float, until_s: float) -> bytes:
 def notice_until(value: bytes) -> float:
     """Return until when a notice holds; 0 for what is none, so that it is forgotten at once."""
     try:
-        return float(orjson.loads(value)["until"])
+        until_s = float(orjson.loads(value)["until"])
+        return until_s if math.isfinite(until_s) else 0.0
     except (ValueError, TypeError, KeyError):
         return 0.0
 

@@ -36,7 +36,7 @@ class Runs:
             raise UnknownTarget(
                 f"no run {run!r} was submitted here, or it is long past its deadline"
             )
-        note = _read_note(entry.value)
+        note = read_note(entry.value)
         try:
             return Ref.parse(str(note.get("ref"))), str(note.get("target"))
         except InvalidToken:
@@ -85,7 +85,7 @@ class Runs:
 
     async def _check_note(self, spec: MethodSpec, root: RootId, digest: str) -> None:
         entry = await self._get(root)
-        theirs = _read_note((entry.value if entry is not None else None) or b"{}").get("arguments")
+        theirs = read_note((entry.value if entry is not None else None) or b"{}").get("arguments")
         if digest and theirs and theirs != digest:
             raise UsageError(other_arguments(spec.label))
 
@@ -102,7 +102,7 @@ class Runs:
         )
 
 
-def _read_note(value: bytes) -> dict[str, Any]:
+def read_note(value: bytes) -> dict[str, Any]:
     """Return what a note says; nothing for what we cannot have written."""
     try:
         told: Any = orjson.loads(value)

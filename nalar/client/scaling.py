@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from nalar.client.steering import Steering
 from nalar.cluster.fleet import PROVISIONS, Fleet
 from nalar.cluster.nodes import NODES, NodeEntry
 from nalar.cluster.placement import groups_of, place
-from nalar.controllers.roster import WORKERS
+from nalar.controllers.roster import WORKERS, read_worker
 from nalar.directives import Provision
 from nalar.ids import AgentName, encode_token
 from nalar.statestore.port import KeyValue
@@ -80,8 +78,7 @@ class Scaling:
     async def _serving(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for entry in await self._control.scan(WORKERS):
-            told: dict[str, Any] = orjson.loads(entry.value or b"{}")
-            for agent in told.get("agents", ()):
+            for agent in read_worker(entry.value or b"").get("agents", ()):
                 found[agent] = found.get(agent, 0) + 1
         return found
 

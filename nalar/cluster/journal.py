@@ -2,12 +2,17 @@
 
 import contextlib
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from functools import cache
+from typing import Annotated, Final
 
 import orjson
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # Before Python 3.12 pydantic reads no other.
 
 from nalar.cluster.arbiter import Verdict
 from nalar.directives import key_of
+from nalar.errors import MalformedMessage
+from nalar.reports import Whole
 from nalar.statestore.port import KeyValue
 
 #: Where decisions stand, in the control bucket.
@@ -16,37 +21,57 @@ DECISIONS: Final = "decision"
 KEPT_S: Final = 3_600.0
 #: Lines of one kind in an entry; beyond, they are counted.
 LINES_MAX: Final = 50
+#: No decision of ours says a later Unix time.
+_LATEST: Final = 1e11
+
+
+class Done(TypedDict):
+    """A directive that was given, or withdrawn."""
+
+    key: str
+    policy: str
+    reason: str
+    withdrawn: bool
+
+
+class Refusal(TypedDict):
+    """What a policy was refused, and how often for the same reason."""
+
+    policy: str
+    reason: str
+    first: str
+    times: Whole
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One decision, as people read it."""
 
-    at_s: float
-    epoch: int
-    version: int
-    #: What was directed or withdrawn: key, policy, reason.
-    done: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    refused: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    at_s: Annotated[float, Field(ge=0, lt=_LATEST)]
+    epoch: Whole
+    version: Whole
+    #: What was directed or withdrawn.
+    done: list[Done] = field(default_factory=list[Done])
+    refused: list[Refusal] = field(default_factory=list[Refusal])
     #: Policies that were suspended, and why.
     suspended: dict[str, str] = field(default_factory=dict[str, str])
     #: How many there were of each, of which the first are listed.
-    done_in_all: int = 0
-    refused_in_all: int = 0
+    done_in_all: Whole = 0
+    refused_in_all: Whole = 0
 
 
 def describe(
     verdict: Verdict, suspended: dict[str, str], *, at_s: float, epoch: int, version: int
 ) -> Decision:
     """Return what a verdict has come to; of refusals that read alike, the first."""
-    done = [
+    done: list[Done] = [
         {
             "key": key_of(it.directive), "policy": it.policy, "reason": it.reason,
             "withdrawn": it.withdrawn,
         }
         for it in verdict.granted[:LINES_MAX]
     ]  # fmt: skip
-    alike: dict[tuple[str, str], dict[str, Any]] = {}
+    alike: dict[tuple[str, str], Refusal] = {}
     for it in verdict.refused:
         known = alike.setdefault(
             (it.policy, it.reason),
@@ -60,6 +85,24 @@ def describe(
         at_s, epoch, version, done, list(alike.values())[:LINES_MAX], suspended,
         len(verdict.granted), len(verdict.refused),
     )  # fmt: skip
+
+
+def encode_decision(decision: Decision) -> bytes:
+    """Return the value of a decision's entry."""
+    return orjson.dumps(asdict(decision))
+
+
+def decode_decision(value: bytes) -> Decision:
+    """Return what `encode_decision` wrote; raises MalformedMessage for anything else."""
+    try:
+        return _reader().validate_json(value, strict=True)
+    except ValidationError as error:
+        raise MalformedMessage(f"not a decision: {error}") from error
+
+
+@cache
+def _reader() -> TypeAdapter[Decision]:
+    return TypeAdapter(Decision)
 
 
 class Journal:
@@ -78,13 +121,13 @@ class Journal:
         if decision.done or decision.suspended or (told and refusals):
             self._number += 1
             key = f"{DECISIONS}.{decision.epoch:012d}-{self._number:09d}"
-            await self._control.put(key, orjson.dumps(asdict(decision)), ttl_s=KEPT_S)
+            await self._control.put(key, encode_decision(decision), ttl_s=KEPT_S)
 
     async def last(self, count: int) -> list[Decision]:
         """Return the last decisions, the newest last."""
         entries = await self._control.scan(DECISIONS)
         found: list[Decision] = []
         for entry in entries[-count:]:
-            with contextlib.suppress(ValueError, TypeError):
-                found.append(Decision(**orjson.loads(entry.value or b"")))
+            with contextlib.suppress(MalformedMessage):
+                found.append(decode_decision(entry.value or b""))
         return found

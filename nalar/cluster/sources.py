@@ -8,7 +8,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -36,6 +36,8 @@ _ASK_MAX_S: Final = 30.0
 _LIST_S: Final = 30.0
 #: How long a newcomer waits for the reports of all workers before it decides without some.
 _PATIENCE_S: Final = 6.0
+#: Workers of an agent that sets no bound.
+_INSTANCES_MAX: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +181,11 @@ class Sources:
     def _describe(self, entry: KeyValueEntry) -> None:
         """Take an agent's hints in: how many workers it wants."""
         name = AgentName(entry.key.partition(".")[2])
-        try:
-            told: Any = orjson.loads(entry.value or b"")
-            least, most = told["hints"].get("min_instances"), told["hints"].get("max_instances")
-            self._agents[name] = (int(least or 0), int(most or 1_000_000))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            self._agents.setdefault(name, (0, 1_000_000))
+        told = instances_of(entry.value or b"")
+        if told is None:
+            self._agents.setdefault(name, (0, _INSTANCES_MAX))
+        else:
+            self._agents[name] = told
 
     async def _look_at_queues(self) -> None:
         agents = sorted(self._agents)
@@ -194,6 +195,16 @@ class Sources:
             for agent, store in zip(agents, stores, strict=True)
         }
         self._mind.hear(partial(_queued, stored))
+
+
+def instances_of(value: bytes) -> tuple[int, int] | None:
+    """Return how many workers a described agent wants, at least and at most; None if unknown."""
+    try:
+        hints = orjson.loads(value)["hints"]
+        least, most = hints.get("min_instances"), hints.get("max_instances")
+        return int(least or 0), int(most or _INSTANCES_MAX)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _forget(name: WorkerId, view: ClusterView) -> None:

@@ -6,6 +6,7 @@ stays written was ended by the death of its worker.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,15 +48,21 @@ class Starts:
         """Return what `encode` wrote; what is none counts as no start."""
         try:
             told = orjson.loads(value or b"{}")
+            at = float(told.get("at", 0.0))
             return cls(
-                int(told.get("starts", 0)),
-                float(told.get("at", 0.0)),
+                _count(told.get("starts", 0)),
+                at if math.isfinite(at) else 0.0,
                 str(told.get("process", "")),
-                int(told.get("attempt", 0)),
-                int(told.get("upto", 0)),
+                _count(told.get("attempt", 0)),
+                _count(told.get("upto", 0)),
             )
         except (ValueError, TypeError, AttributeError):
             return cls()
+
+
+def _count(told: float | str) -> int:
+    """Return a count as it is told, in bounds in which it can be told again."""
+    return min(max(0, int(told)), 1 << 62)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ async def register(control: KeyValue, agent: AgentSpec, slots: int) -> None:
     """
     key = f"{AGENTS}.{agent.name}"
     entry = await control.get(key)
-    before = _slots_of(entry.value if entry is not None else None) or slots
+    before = slots_of(entry.value if entry is not None else None) or slots
     if slots and before and before != slots:
         raise UsageError(
             f"the sessions of {agent.name} are spread over {before} slots, and this worker "
@@ -36,7 +36,7 @@ async def register(control: KeyValue, agent: AgentSpec, slots: int) -> None:
     await control.put(key, orjson.dumps(describe_agent(agent) | {"slots": slots}))
 
 
-def _slots_of(value: bytes | None) -> int:
+def slots_of(value: bytes | None) -> int:
     """Return over how many slots an agent's sessions are spread; 0 where nothing says so."""
     try:
         told: Any = orjson.loads(value or b"{}")

@@ -63,7 +63,7 @@ class JetStreamBlobs:
         digest = await asyncio.to_thread(lambda: hashlib.sha256(data))
         blob = BlobRef(name=digest.hexdigest(), size=len(data), sha256=digest.hexdigest())
         info = await self._reader.last(subjects.blob_info(blob.name))
-        if info is not None and _upload_of(info) is not None:
+        if info is not None and upload_of(info) is not None:
             # Described again, as it is: whoever looks for blobs that nobody puts sees it as new.
             await self._describe(blob.name, info.data)
             return blob
@@ -87,7 +87,7 @@ class JetStreamBlobs:
 
     async def get(self, blob: BlobRef) -> bytes:
         info = await self._reader.last(subjects.blob_info(blob.name))
-        upload = None if info is None else _upload_of(info)
+        upload = None if info is None else upload_of(info)
         if upload is None:
             raise Unavailable(f"blob {blob.name} is gone")
         messages = await self._reader.scan(subjects.blob_chunks(upload))
@@ -107,7 +107,7 @@ class JetStreamBlobs:
         return [
             name
             for info in infos
-            if (since is None or info.sequence < since) and (name := _name_of(info))
+            if (since is None or info.sequence < since) and (name := name_of(info))
         ]
 
     async def referred_to(self, agents: Sequence[AgentName]) -> set[str]:
@@ -137,7 +137,7 @@ class JetStreamBlobs:
         old_before = await self._reader.first_since(SystemClock().now_s() - UPLOAD_MAX_S)
         chunks = await self._reader.subjects(subjects.blob_chunks("*"))
         infos = await self._reader.scan(subjects.BLOB_INFOS)
-        described = {subjects.blob_chunks(upload) for info in infos if (upload := _upload_of(info))}
+        described = {subjects.blob_chunks(upload) for info in infos if (upload := upload_of(info))}
         for subject in chunks:
             if subject not in described:
                 newest = await self._reader.last(subject)
@@ -161,7 +161,7 @@ def _description(blob: BlobRef, digest: bytes, upload: str, chunks: int) -> byte
     )
 
 
-def _upload_of(info: StoredMessage) -> str | None:
+def upload_of(info: StoredMessage) -> str | None:
     """Return where the object's chunks are; None when it was deleted."""
     try:
         fields = orjson.loads(info.data)
@@ -170,7 +170,7 @@ def _upload_of(info: StoredMessage) -> str | None:
         raise MalformedMessage(f"the description of {info.subject} cannot be read") from error
 
 
-def _name_of(info: StoredMessage) -> str:
+def name_of(info: StoredMessage) -> str:
     """Return the object's name; "" when its description cannot be read."""
     try:
         return str(orjson.loads(info.data)["name"])

@@ -6,9 +6,12 @@ in an hour: written again with every snapshot they would cost more than the stat
 of ids are kept as entries of their own, written once, and the snapshot names the pages.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
+
+import orjson
 
 from nalar.errors import MalformedMessage
 from nalar.ids import FutureId
@@ -124,8 +127,11 @@ def _page(told: JSON) -> Page:
             raise MalformedMessage(f"not a session snapshot: a page is no page: {told!r:.80}")
 
 
-def page_ids(parsed: object) -> frozenset[FutureId]:
+def decode_page(value: bytes) -> frozenset[FutureId]:
     """Return the ids that an entry of one page holds; raises MalformedMessage for none."""
+    parsed: object = None
+    with contextlib.suppress(orjson.JSONDecodeError):
+        parsed = orjson.loads(value)
     match parsed:
         case {"v": 1, "ids": list()}:
             ids = cast("list[object]", cast("dict[str, object]", parsed)["ids"])

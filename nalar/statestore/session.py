@@ -18,8 +18,10 @@ from typing import Literal, NoReturn, TypeAlias, cast
 
 import orjson
 
+from nalar.bus.fields import blob_of, dump_again, load_object
 from nalar.errors import LaterProtocol, MalformedMessage
 from nalar.ids import FutureId
+from nalar.messages import BlobRef
 from nalar.statestore.committed import JSON, Committed
 
 #: One operation, as it stands in JSON.
@@ -203,10 +205,11 @@ class SessionFold:
 
         Forgets, here and in the snapshot, ids finished more than `horizon_s` before `now_s`;
         without that they would grow for ever. The horizon must be longer than an invocation
-        may be redelivered plus the difference between the workers' clocks.
+        may be redelivered plus the difference between the workers' clocks. Raises
+        MalformedMessage for a state that was read and is nested too deep to be written.
         """
         self.committed.forget_before(now_s - horizon_s)
-        return orjson.dumps(
+        return dump_again(
             {
                 "v": SNAPSHOT_VERSION,
                 "upto": self.revision,
@@ -231,6 +234,16 @@ class SessionFold:
         self.committed.add(future, revision, at_s)
         self.revision = revision
         return True
+
+
+def spilled_to(snapshot: bytes) -> BlobRef | None:
+    """Return where a snapshot is kept that is too large for an entry; None for one that is not.
+
+    Raises MalformedMessage when it does not say where.
+    """
+    if not snapshot.startswith(b'{"blob":'):
+        return None
+    return blob_of(load_object(snapshot).get("blob"))
 
 
 def after_lost(

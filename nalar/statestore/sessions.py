@@ -19,12 +19,12 @@ from nalar.bus.codec import decode_record
 from nalar.bus.subjects import slot_of
 from nalar.errors import Conflict, LaterProtocol, MalformedMessage, NalarError, SessionUnreadable
 from nalar.ids import AgentName, FutureId, SessionId, readable_token
-from nalar.messages import BlobRef, Payload
+from nalar.messages import Payload
 from nalar.settings import Settings
-from nalar.statestore.committed import Page, page_ids
+from nalar.statestore.committed import Page, decode_page
 from nalar.statestore.managed import ManagedFields
 from nalar.statestore.port import LedgerEntry
-from nalar.statestore.session import LogEntry, SessionFold
+from nalar.statestore.session import LogEntry, SessionFold, spilled_to
 
 #: Where snapshots stand, and the pages of ids that they name.
 SNAPSHOTS: Final = "state"
@@ -173,7 +173,7 @@ class Sessions:
         values = {entry.key: entry.value for entry in entries}
         committed.read(
             {
-                name: page_ids(orjson.loads(value))
+                name: decode_page(value)
                 for name, key in keys.items()
                 if (value := values.get(key)) is not None
             }
@@ -223,9 +223,8 @@ class Sessions:
 
     async def _unspilled(self, snapshot: bytes) -> bytes:
         """Return the snapshot itself: one too large for an entry is kept as a blob."""
-        if not snapshot.startswith(b'{"blob":'):
-            return snapshot
-        return await self._backend.blobs.get(BlobRef(**orjson.loads(snapshot)["blob"]))
+        blob = spilled_to(snapshot)
+        return snapshot if blob is None else await self._backend.blobs.get(blob)
 
     async def save(self, session: Session, now_s: float) -> None:
         """Write the snapshot behind. Losing the race, or failing, costs later loads time only."""

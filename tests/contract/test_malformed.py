@@ -1,4 +1,4 @@
-"""Ten thousand messages that are almost right: decoders answer with a typed error, in time."""
+"""Thousands of messages that are almost right: decoders answer with a typed error, in time."""
 
 import contextlib
 import random
@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 
+from nalar.agents.describe import read_description
 from nalar.bus.codec import decode_invocation, decode_record, encode_invocation, encode_record
+from nalar.call_policy import CallPolicy, Retry
+from nalar.calls.letters import decode_letter, details
+from nalar.calls.notices import notice_until
+from nalar.calls.suspended import Suspended
+from nalar.chunks import decode_chunk
+from nalar.client.runs import read_note
+from nalar.cluster.journal import decode_decision
+from nalar.cluster.leadership import read_leader
+from nalar.cluster.nodes import decode_node
+from nalar.cluster.policy_set import decode_set
+from nalar.cluster.sources import instances_of
+from nalar.controllers.crashes import Starts
+from nalar.controllers.registering import slots_of
+from nalar.controllers.roster import read_worker
 from nalar.directives import (
     KINDS,
     Directive,
@@ -34,8 +49,11 @@ from nalar.reports import (
     decode_report,
     encode_report,
 )
-from nalar.statestore.session import SessionFold, apply, parse_delta
-from tests.contract.malformed import broken
+from nalar.statestore.blobs_jetstream import name_of, upload_of
+from nalar.statestore.committed import decode_page
+from nalar.statestore.session import SessionFold, apply, parse_delta, spilled_to
+from tests.contract import malformed_entries as entries
+from tests.contract.malformed import broken, readers_of_json, with_a_broken_header
 from tests.contract.worlds import make_invocation, make_ref
 
 #: Messages of each kind.
@@ -63,11 +81,16 @@ RECORD = Record(
 def the_invocation(chance: random.Random) -> None:
     headers, body = encode_invocation(
         replace(
-            make_invocation(REF, attempt=3), after=RECORD.after, dependencies=RECORD.dependencies
+            make_invocation(REF, attempt=3), after=RECORD.after, dependencies=RECORD.dependencies,
+            seen=12, tenant="acme", priority=2, hops=1, holds=("Analyst.s1",), not_before=2.5,
+            policy=CallPolicy(Retry(3, non_retryable=("ValueError",)), timeout_s=1.5),
         )
-    )
-    if chance.random() < 0.5:
+    )  # fmt: skip
+    way = chance.choice(("headers", "header", "body"))
+    if way == "headers":
         headers = broken(headers, chance)
+    elif way == "header":
+        headers = with_a_broken_header(headers, chance)
     else:
         body = broken(body, chance)
     read = decode_invocation(SUBJECT, headers, body)
@@ -130,10 +153,37 @@ def the_report(chance: random.Random) -> None:
     assert decode_report(encode_report(read)) == read
 
 
+#: What breaks each message -> who reads it.
+FUZZED: dict[Callable[[random.Random], None], tuple[Callable[..., object], ...]] = {
+    the_invocation: (decode_invocation,),
+    the_record: (decode_record,),
+    the_delta: (parse_delta,),
+    the_snapshot: (SessionFold.load,),
+    the_directive: (decode_directive,),
+    the_report: (decode_report,),
+    entries.the_letter: (decode_letter, details),
+    entries.the_suspended: (Suspended.decode,),
+    entries.the_starts: (Starts.decode,),
+    entries.the_chunk: (decode_chunk,),
+    entries.the_node: (decode_node,),
+    entries.the_policy_set: (decode_set,),
+    entries.the_decision: (decode_decision,),
+    entries.the_leader: (read_leader,),
+    entries.the_worker: (read_worker,),
+    entries.the_description: (read_description, instances_of, slots_of),
+    entries.the_notice: (notice_until,),
+    entries.the_run_note: (read_note,),
+    entries.the_page: (decode_page,),
+    entries.the_spilled: (spilled_to,),
+    entries.the_object: (name_of, upload_of),
+}
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "message",
-    [the_invocation, the_record, the_delta, the_snapshot, the_directive, the_report],
+    FUZZED,
+    ids=lambda message: message.__name__,
 )
 def test_what_is_almost_right_is_read_or_refused_by_name_and_soon(
     message: Callable[[random.Random], None],
@@ -149,3 +199,45 @@ def test_what_is_almost_right_is_read_or_refused_by_name_and_soon(
             raise AssertionError(f"seed {seed} of {message.__name__}: {error!r}") from error
         assert time.perf_counter() - begun < LONGEST_S, f"seed {seed} took long"
     assert TIMES / 10 < refused < TIMES, "some are refused, some are read"
+
+
+#: Who else reads JSON, and why nothing broken is put before it here.
+ELSEWHERE = {
+    "nalar/bus/codec.py::_open_body": "decode_invocation's",
+    "nalar/bus/embedded.py::EmbeddedServer._ready": "a file that our own server wrote",
+    "nalar/bus/fields.py::load_object": "the others'",
+    "nalar/bus/replies.py::parse_api": "the server's word: tests/unit/test_replies.py",
+    "nalar/bus/replies.py::parse_direct": "the server's word: tests/unit/test_replies.py",
+    "nalar/bus/replies.py::parse_leader_read": "the server's word: tests/unit/test_replies.py",
+    "nalar/bus/replies.py::parse_stored": "the server's word: tests/unit/test_replies.py",
+    "nalar/bus/subjects.py::parse_ack_subject": "the server's word: tests/unit/test_subjects.py",
+    "nalar/calls/draft.py::same_arguments": "what decode_record has opened",
+    "nalar/calls/resolving.py::resolve": "what decode_record has opened",
+    "nalar/calls/streams.py::Streams.open": "what decode_chunk has opened",
+    "nalar/calls/waits.py::RunningWaits._until": "what decode_record has opened",
+    "nalar/client/housekeeping.py::_covered": "one number, or none",
+    "nalar/controllers/run.py::Runner._run_plain": "written in the same line",
+    "nalar/processes/manifest.py::parse_manifest": "a user's: tests/unit/test_manifest.py",
+    "nalar/sim/workloads/recorded.py::Recorded._take": "a user's: tests/unit/test_recorded.py",
+    "nalar/statestore/jetstream.py::JetStreamBackend._store": "the server's word",
+    "nalar/statestore/managed_codec.py::Codec._round_trip": "written in the same function",
+    "nalar/statestore/managed_codec.py::KeyCodec.accept": "keys: tests/unit/test_managed_codec.py",
+    "nalar/statestore/managed_codec.py::KeyCodec.load": "keys: tests/unit/test_managed_codec.py",
+    "nalar/values/signature.py::Bound.largest": "written by the same object",
+    "nalar/values/signature.py::Signature._parse": "values: tests/unit/test_signature.py",
+    "nalar/values/unions.py::_Trial._problem": "values: tests/unit/test_unions.py",
+    "nalar/values/wire.py::WireType.load": "values: tests/unit/test_wire.py",
+    "nalar/values/wire.py::WireType.read": "values: tests/unit/test_wire.py",
+    "nalar/values/wire.py::check_depth": "values: tests/unit/test_wire.py",
+}
+
+
+def test_whoever_reads_json_is_put_to_this_test_or_says_why_not() -> None:
+    fuzzed = {
+        f"{reader.__module__.replace('.', '/')}.py::{reader.__qualname__}"
+        for readers in FUZZED.values()
+        for reader in readers
+    }
+    found = set(readers_of_json())
+    assert found - fuzzed - ELSEWHERE.keys() == set(), "put it into FUZZED"
+    assert (fuzzed | ELSEWHERE.keys()) - found == set(), "it reads no JSON any more"

@@ -28,13 +28,13 @@ class StrangersNotes(nalar.Agent, stateful=True):
         return len(self.notes)
 
 
-async def put(url: str, *keys: str) -> None:
+async def put(url: str, *keys: str, junk: tuple[bytes, ...] = JUNK) -> None:
     """Put junk under each of `keys`, with nothing of ours in between."""
     strange = await nats.connect(url)
     queue = strange.jetstream()
     try:
         for key in keys:
-            for value in JUNK:
+            for value in junk:
                 await queue.publish(f"$KV.{key}", value)
     finally:
         await strange.close()
@@ -65,6 +65,14 @@ async def test_listings_and_housekeeping_pass_over_what_is_not_ours(server: Embe
             await client.method("odd")
         (letter,) = await client.dead_letters()
         assert (letter.at, details(letter)["kind"]) == (0.0, 7)
+        await put(
+            server.url, "nalar_control.worker.list", "nalar_control.decision.list",
+            "nalar_control.controller", junk=(b"[]",),
+        )  # fmt: skip
+        (scaled,) = await client.scaling.scale({"StrangersNotes": None})
+        assert scaled.serving == 1
+        assert await client.decisions(5) == []
+        assert await client.policies.leader() == {"name": "?", "host": "?"}
         swept = await Housekeeper(client.host.backend, settings).sweep()
         assert swept is not None, asdict(settings)
 

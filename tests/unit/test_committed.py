@@ -5,7 +5,7 @@ import pytest
 
 from nalar.errors import MalformedMessage
 from nalar.ids import FutureId
-from nalar.statestore.committed import PAGE_IDS, Committed, page_ids
+from nalar.statestore.committed import PAGE_IDS, Committed, decode_page
 
 
 def filled(count: int) -> Committed:
@@ -41,7 +41,7 @@ def test_pages_named_by_a_snapshot_are_known_again_once_they_were_read() -> None
     again = Committed.load(told["ids"], told["pages"])
     assert "f0" not in again
     assert [unread.name for unread in again.unread] == [page.name]
-    again.read({page.name: page_ids({"v": 1, "ids": sorted(page.ids)})})
+    again.read({page.name: decode_page(orjson.dumps({"v": 1, "ids": sorted(page.ids)}))})
     assert "f0" in again
     assert again.unread == ()
     assert again == committed
@@ -62,7 +62,7 @@ def test_a_page_is_forgotten_with_its_newest_id() -> None:
 @pytest.mark.parametrize("told", [None, [], {"v": 2, "ids": []}, {"v": 1}, {"v": 1, "ids": [1]}])
 def test_what_is_no_page_is_refused(told: object) -> None:
     with pytest.raises(MalformedMessage, match="page"):
-        page_ids(told)
+        decode_page(orjson.dumps(told))
 
 
 def test_a_snapshot_with_a_malformed_page_is_refused() -> None:
