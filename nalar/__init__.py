@@ -11,7 +11,8 @@ from nalar.agents.agent import Agent
 from nalar.agents.functions import tool, workflow
 from nalar.agents.method import method
 from nalar.agents.served import serve_class
-from nalar.call_policy import Retry
+from nalar.batches import batch_calls, batch_selves
+from nalar.call_policy import Batch, Retry
 from nalar.calls.durable import sleep, step, wait_for
 from nalar.combined import as_completed, gather, wait
 from nalar.context import Runtime, context, current_runtime, provide_implicit
@@ -47,13 +48,13 @@ if TYPE_CHECKING:
     from nalar.serve import connect, local
 
 __all__ = [
-    "Agent", "AgentError", "ArgumentError", "CallError", "CallTimeout", "Cancelled",
+    "Agent", "AgentError", "ArgumentError", "Batch", "CallError", "CallTimeout", "Cancelled",
     "DependencyFailed", "Expired", "Future", "FutureMisuse", "InvalidResult", "InvalidToken",
     "ManagedDict", "ManagedList", "ManagedValue", "NalarError", "NonDeterminismError", "Overloaded",
     "ReentrantCall", "Rejected", "Retry", "RetryLater", "StreamRestarted", "Unavailable",
     "UnknownTarget", "UnsupportedServer", "UsageError", "ValueTooLarge", "WorkerCrashed",
-    "as_completed", "connect", "context", "gather", "local", "method", "serve_class", "sleep",
-    "step", "tool", "wait", "wait_for", "workflow",
+    "as_completed", "batch_calls", "batch_selves", "connect", "context", "gather", "local",
+    "method", "serve_class", "sleep", "step", "tool", "wait", "wait_for", "workflow",
 ]  # fmt: skip
 
 _LAZY = frozenset({"connect", "local"})

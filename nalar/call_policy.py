@@ -79,6 +79,25 @@ def _is_kind(kind: object) -> bool:
 
 ONCE = Retry()
 
+#: More items than any body is meant for: what is beyond is a mistake.
+_BATCH_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How calls of one method are gathered, so that its body runs once for several."""
+
+    #: Calls that one run of the body takes at the most.
+    size: int = 16
+    #: How long a call that could start waits for others, in seconds.
+    linger_s: float = 0.01
+
+    def __post_init__(self) -> None:
+        size = cast("object", self.size)
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _BATCH_MAX:
+            raise UsageError(f"Batch(size=...) is a count from 1 to {_BATCH_MAX}, not {size!r}")
+        check_number("Batch(linger_s=...)", self.linger_s, low=0, high=3600)
+
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:

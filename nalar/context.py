@@ -98,6 +98,25 @@ class Emits(Protocol):
         ...
 
 
+class Gathers(Protocol):
+    """Runs the body of a method once for several calls."""
+
+    def join(
+        self,
+        spec: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Any,
+        threads: Any,
+    ) -> Any:
+        """Return an awaitable of the call's own result."""
+        ...
+
+    def leave(self, key: str) -> None:
+        """Wait for this call no longer: it has come, or will not."""
+        ...
+
+
 class Runtime(Protocol):
     """Carries calls: publishes them and resolves their futures."""
 
@@ -153,6 +172,8 @@ class Call:
     order: Ordering | None = field(default=None, repr=False)
     #: Of a generator method.
     emitter: Emits | None = field(default=None, repr=False)
+    #: Of a method that gathers calls.
+    batch: Gathers | None = field(default=None, repr=False)
     stop: StopFlag = field(default_factory=StopFlag, repr=False)
     #: None inside of a step.
     waits: Waits | None = field(default=None, repr=False)
@@ -248,7 +269,7 @@ def context() -> Call:
     if call is None:
         raise UsageError(
             "nalar.context() says which call is running, and none is: this code was not "
-            "started by a worker"
+            "started by a worker, or as a batch (nalar.batch_calls() says which calls that holds)"
         )
     return call
 
@@ -277,10 +298,15 @@ def call_in(context: contextvars.Context | None) -> Call | None:
     return _call.get() if context is None else context.get(_call)
 
 
-def aside() -> contextvars.Context:
-    """Return a copy of the current context for work of the runtime, which is no call's code."""
+def aside(runtime: Runtime | None = None) -> contextvars.Context:
+    """Return a copy of the current context for what is no call's code: the runtime's own work.
+
+    `runtime` is where calls made there go; left out, it stays.
+    """
     outer = contextvars.copy_context()
     outer.run(_call.set, None)
+    if runtime is not None:
+        outer.run(_runtime.set, runtime)
     return outer
 
 

@@ -94,6 +94,7 @@ def _given(hints: Hints) -> dict[str, Any]:
     """Return the hints of a base class that differ from the defaults."""
     default = Hints()
     named = {name: getattr(hints, name) for name in Hints.__dataclass_fields__}
+    named.pop("batchable")  # It follows from the methods that are left.
     return {name: value for name, value in named.items() if value != getattr(default, name)}
 
 
@@ -132,6 +133,11 @@ def spec_of_class(
         raise UsageError(
             f"{cls.__qualname__}.{next(iter(fields))} is session state, and {agent} is not "
             f"stateful: write class {cls.__name__}(nalar.Agent, stateful=True)"
+        )
+    if hints.batchable and not any(served.declared.batch for served in methods.values()):
+        raise UsageError(
+            f"{cls.__qualname__} is batchable, and none of its methods says how: write "
+            "@nalar.method(batch=nalar.Batch(size=16, linger_s=0.01)) on those that take lists"
         )
     if factory is None:
         _check_constructor(cls)

@@ -79,6 +79,7 @@ def _describe_method(
         "read_only": method.read_only,
         "timeout_s": method.timeout_s,
         "max_attempts": method.retry.max_attempts,
+        "batch": None if method.options.batch is None else asdict(method.options.batch),
         "code": method.code,
         "parameters": [
             {

@@ -80,6 +80,9 @@ class Executor:
             return Outcome("failed", error=describe_error(error, call.path))
         except BaseException as error:  # noqa: BLE001 -- whatever the agent raises, SystemExit too
             return failed(error, call.path)
+        finally:
+            if call.batch is not None:
+                call.batch.leave(call.future)  # Others need not wait for one that never came.
 
     async def _call(
         self,
@@ -95,7 +98,8 @@ class Executor:
                 return await self._start(spec, args, kwargs, call)
             return await self._limited(spec, args, kwargs, call, timeout_s)
         finally:
-            if spec.is_async:  # A thread says so itself: nobody may wait for it any more.
+            # A thread says so itself, and so does a batch: nobody may wait for them any more.
+            if spec.is_async and call.batch is None:
                 call.stop.running = False
 
     async def _limited(
@@ -129,6 +133,8 @@ class Executor:
     def _start(
         self, spec: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
     ) -> Awaitable[Any]:
+        if call.batch is not None:
+            return call.batch.join(spec, args, kwargs, call, self.threads)
         if spec.is_async:
             enter(call)
             made = spec.fn(*args, **kwargs)

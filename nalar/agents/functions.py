@@ -1,19 +1,22 @@
 """`@nalar.tool` and `@nalar.workflow`: functions that are called from anywhere."""
 
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from types import FunctionType
-from typing import Any, Generic, Literal, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from nalar.agents.registry import REGISTRY, check_name
 from nalar.agents.spec import RUN, AgentSpec, MethodOptions, MethodSpec, OnOrphan, place_of
 from nalar.agents.stub import Stub
 from nalar.agents.typed import P, R_co
-from nalar.call_policy import ONCE, Retry
+from nalar.call_policy import ONCE, Batch, Retry
 from nalar.errors import UsageError
 from nalar.ids import AgentName
 
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+Lists = ParamSpec("Lists")
 Plain_co = TypeVar("Plain_co", covariant=True)
 
 
@@ -71,6 +74,38 @@ def declare(
     return Function(spec)
 
 
+class BatchFunction(Function[P, R_co, Any], Generic[P, R_co, Lists, Plain_co]):
+    """A tool whose body takes a batch, to a type-checker: calling it is one call."""
+
+    @property
+    def fn(self) -> Callable[Lists, Plain_co]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The plain function, with a list for each argument."""
+        return self.spec.fn
+
+
+class BatchDecorator(Protocol):
+    """`@nalar.tool(batch=...)`, to a type-checker: one list or two, and a list of results."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[list[A]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> BatchFunction[[A], R, [list[A]], Coroutine[Any, Any, Sequence[R | Exception]]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[list[A], list[B]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> BatchFunction[
+        [A, B], R, [list[A], list[B]], Coroutine[Any, Any, Sequence[R | Exception]]
+    ]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[list[A]], Sequence[R | Exception]], /
+    ) -> BatchFunction[[A], R, [list[A]], Sequence[R | Exception]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[list[A], list[B]], Sequence[R | Exception]], /
+    ) -> BatchFunction[[A, B], R, [list[A], list[B]], Sequence[R | Exception]]: ...
+
+
 class Decorator(Protocol):
     """`@nalar.tool(...)` and `@nalar.workflow(...)`, to a type-checker."""
 
@@ -106,6 +141,17 @@ def tool(
     on_orphan: OnOrphan = "hold",
     queue_timeout_s: float | None = None,
 ) -> Decorator: ...
+@overload
+def tool(
+    *,
+    batch: Batch,
+    name: str | None = None,
+    retry: Retry = ONCE,
+    timeout_s: float | None = None,
+    read_only: bool = False,
+    on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
+) -> BatchDecorator: ...
 def tool(  # noqa: PLR0913 -- each is an option
     fn: Any = None,
     /,
@@ -116,9 +162,10 @@ def tool(  # noqa: PLR0913 -- each is an option
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
     queue_timeout_s: float | None = None,
+    batch: Batch | None = None,
 ) -> Any:
     """Serve a function: calling it publishes a call and returns its future."""
-    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s)
+    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s, batch)
     wrap = functools.partial(declare, kind="tool", name=name, options=options)
     return wrap if fn is None else wrap(fn)
 
@@ -153,8 +200,9 @@ def workflow(  # noqa: PLR0913 -- each is an option
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
     queue_timeout_s: float | None = None,
+    batch: Batch | None = None,
 ) -> Any:
     """Serve a function that calls agents and tools: the entrance of a request."""
-    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s)
+    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s, batch)
     wrap = functools.partial(declare, kind="workflow", name=name, options=options)
     return wrap if fn is None else wrap(fn)

@@ -1,16 +1,20 @@
 """`@nalar.method`: on the class a stub, on an instance the plain method."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from types import FunctionType
-from typing import Any, Concatenate, Generic, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from nalar.agents.spec import MethodOptions, OnOrphan
 from nalar.agents.stub import Stub
 from nalar.agents.typed import P, R_co
-from nalar.call_policy import ONCE, Retry
+from nalar.call_policy import ONCE, Batch, Retry
 from nalar.errors import UsageError
 
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+Args = ParamSpec("Args")
+Lists = ParamSpec("Lists")
 Plain_co = TypeVar("Plain_co", covariant=True)
 
 #: Where a served class keeps its AgentSpec.
@@ -55,6 +59,38 @@ class Method(Generic[P, R_co, Plain_co]):
         return f"<method {self.fn.__qualname__}>"
 
 
+class BatchMethod(Protocol[Args, R_co, Lists, Plain_co]):
+    """A method whose body takes a batch, to a type-checker: the stub is for one call."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Stub[Args, R_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Callable[Lists, Plain_co]: ...
+
+
+class BatchDecorator(Protocol):
+    """`@nalar.method(batch=...)`, to a type-checker: one list or two, and a list of results."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[Any, list[A]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> BatchMethod[[A], R, [list[A]], Coroutine[Any, Any, Sequence[R | Exception]]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[Any, list[A], list[B]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> BatchMethod[
+        [A, B], R, [list[A], list[B]], Coroutine[Any, Any, Sequence[R | Exception]]
+    ]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[Any, list[A]], Sequence[R | Exception]], /
+    ) -> BatchMethod[[A], R, [list[A]], Sequence[R | Exception]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[Any, list[A], list[B]], Sequence[R | Exception]], /
+    ) -> BatchMethod[[A, B], R, [list[A], list[B]], Sequence[R | Exception]]: ...
+
+
 class Decorator(Protocol):
     """`@nalar.method(...)`, to a type-checker."""
 
@@ -97,7 +133,17 @@ def method(
     on_orphan: OnOrphan = "hold",
     queue_timeout_s: float | None = None,
 ) -> Decorator: ...
+@overload
 def method(
+    *,
+    batch: Batch,
+    retry: Retry = ONCE,
+    timeout_s: float | None = None,
+    read_only: bool = False,
+    on_orphan: OnOrphan = "hold",
+    queue_timeout_s: float | None = None,
+) -> BatchDecorator: ...
+def method(  # noqa: PLR0913 -- each is an option
     fn: Any = None,
     /,
     *,
@@ -106,9 +152,10 @@ def method(
     read_only: bool = False,
     on_orphan: OnOrphan = "hold",
     queue_timeout_s: float | None = None,
+    batch: Batch | None = None,
 ) -> Any:
     """Declare how a public method of an agent is served; its type is then known exactly."""
-    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s)
+    options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s, batch)
 
     def wrap(fn: Any) -> Method[..., Any, Any]:
         if not isinstance(fn, FunctionType):

@@ -4,12 +4,13 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from nalar.call_policy import ONCE, CallPolicy, Retry, check_number
+from nalar.agents.batched import batch_signature
+from nalar.call_policy import ONCE, Batch, CallPolicy, Retry, check_number
 from nalar.errors import UsageError, suggest
 from nalar.ids import AgentName, Effect, MethodName
 from nalar.values.signature import Signature
@@ -33,11 +34,16 @@ class MethodOptions:
     on_orphan: OnOrphan = "hold"
     #: Seconds a call may wait before it is started for the first time, its inputs included.
     queue_timeout_s: float | None = None
+    #: Its body runs once for several calls: it takes lists, and returns one.
+    batch: Batch | None = None
 
     def __post_init__(self) -> None:
         retry = cast("object", self.retry)
         if not isinstance(retry, Retry):
             raise UsageError(f"retry=nalar.Retry(max_attempts=...) is expected, not {retry!r}")
+        batch = cast("object", self.batch)
+        if batch is not None and not isinstance(batch, Batch):
+            raise UsageError(f"batch=nalar.Batch(size=...) is expected, not {batch!r}")
         CallPolicy(retry, self.timeout_s, self.queue_timeout_s)
         if self.on_orphan not in ("hold", "ignore"):
             raise UsageError(f"on_orphan is 'hold' or 'ignore', not {self.on_orphan!r}")
@@ -115,12 +121,16 @@ class MethodSpec:
         """Return the spec of `fn` as a method of `agent`, or as a tool or workflow."""
         is_agent = kind == "agent"
         label = f"{agent}.{name}" if is_agent else str(agent)
+        if options.batch is None:
+            signature = Signature.of(fn, label, method=is_agent)
+        else:
+            signature = batch_signature(fn, label, kind=kind)
         return cls(
             agent=agent,
             name=name,
             kind=kind,
             fn=fn,
-            signature=Signature.of(fn, label, method=is_agent),
+            signature=signature,
             stateful=stateful,
             is_async=inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn),
             is_generator=inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn),
@@ -134,7 +144,7 @@ class Hints:
     """What the declaration says about serving an agent (the paper's hints)."""
 
     stateful: bool = False
-    #: Calls may be handed over several at a time.
+    #: Calls may be handed over several at a time; follows from the methods that have `batch`.
     batchable: bool = False
     #: A call that runs may be stopped, so that it begins again elsewhere: its session is moved, or
     #: its worker drains. The name of a method (a private one, else it is served): it is called,
@@ -196,6 +206,10 @@ class AgentSpec:
     qualname: str = ""
     file: str = ""
     line: int = 0
+
+    def __post_init__(self) -> None:
+        if any(method.options.batch for method in self.methods.values()):
+            object.__setattr__(self, "hints", replace(self.hints, batchable=True))
 
     def __getattr__(self, name: str) -> Any:
         if name in Hints.__dataclass_fields__:  # spec.stateful reads as spec.hints.stateful

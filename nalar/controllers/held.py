@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nalar.agents.gathering import Gathering
 from nalar.agents.spec import AgentSpec, MethodSpec
 from nalar.bus.port import Delivery
 from nalar.call_policy import ONCE, Retry
@@ -35,6 +36,8 @@ class Held:
     #: Records that it asked for, and how it would be told.
     expected: dict[Ref, Notify] = field(default_factory=dict[Ref, Notify])
     slot: "ExecutionSlot | None" = None
+    #: Where it meets the calls that it was started with, if its method gathers them.
+    gathering: Gathering | None = None
     #: Calls of an earlier attempt that its last execution did not make again.
     orphans: int = 0
     #: How often its code was started here.
@@ -63,7 +66,7 @@ class Held:
     ended_s: float = 0.0
     #: When it gave its slot up last.
     left_s: float = 0.0
-    #: For how long its code has run, without what it waited for futures.
+    #: For how long its code has run, without what it waited for futures: its share, in a batch.
     busy_s: float = 0.0
     failed: bool = True
     #: By model: what its code has reported.
@@ -84,6 +87,16 @@ class Held:
     def deadline(self) -> float:
         """When its request is over, at the latest: Unix time."""
         return self.invocation.deadline
+
+    @property
+    def sharers(self) -> int:
+        """How many calls share its run of the code, itself among them."""
+        return 1 if self.gathering is None else self.gathering.size
+
+    @property
+    def leaves_when_cancelled(self) -> bool:
+        """Whether cancelling its task ends it: a thread can only be told, a batch be left."""
+        return self.spec.is_async or self.gathering is not None
 
     @property
     def suspect(self) -> bool:

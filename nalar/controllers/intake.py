@@ -17,6 +17,7 @@ from nalar.backend import Backend
 from nalar.bus.codec import decode_record
 from nalar.bus.port import Delivery
 from nalar.bus.subjects import slot_of_lane
+from nalar.call_policy import Batch
 from nalar.calls.admission import Admission, may_refuse
 from nalar.calls.letters import DEAD
 from nalar.calls.notices import Notices
@@ -143,6 +144,7 @@ class Intake:
                 stop_at=invocation.deadline,
                 traits=held.traits,
                 slot=slot_of_lane(held.delivery.lane) if invocation.ref.effect == "s" else None,
+                batch=_batch(held),
             )
         )
 
@@ -176,6 +178,8 @@ class Intake:
     def release(self, held: Held) -> None:
         """The call is no longer here: what it waited for may never come."""
         self.held.pop(held.key, None)
+        if held.gathering is not None:
+            held.gathering.leave(held.key)
         for ref, notify in held.expected.items():
             self._results.abandon(ref, notify)
         held.expected.clear()  # Its listeners know the call.
@@ -242,6 +246,17 @@ class Intake:
         )
         await reject(self._backend, self._settings, error, self._clock.now_s())
         delivery.terminate(str(error)[:200])
+
+
+def _batch(held: Held) -> Batch | None:
+    """Return how the call may be gathered with others.
+
+    One that may have been started before runs by itself: it may be what made its batch fail, or
+    what killed its worker, and the others are not to pay for it twice.
+    """
+    if held.delivery.deliveries > 1 or held.invocation.attempt > 1:
+        return None
+    return held.spec.options.batch
 
 
 def traits_of(invocation: Invocation) -> Traits:

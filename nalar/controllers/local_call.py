@@ -47,6 +47,23 @@ _PLACES = {
 
 
 @dataclass(slots=True, eq=False)
+class SharedSlot:
+    """The one execution slot of a batch: free again once no call of it runs."""
+
+    running: int = 0
+
+    def take(self) -> bool:
+        """One more call of it runs; return whether that takes the slot."""
+        self.running += 1
+        return self.running == 1
+
+    def leave(self) -> bool:
+        """One call less runs; return whether that frees the slot."""
+        self.running -= 1
+        return not self.running
+
+
+@dataclass(slots=True, eq=False)
 class LocalCall:
     """One held call."""
 
@@ -64,6 +81,8 @@ class LocalCall:
     moved: bool = False
     #: Where the meter counts it: None before it was heard of, and when it has ended.
     counted: Place | None = None
+    #: The slot that it shares with others, if it was started in a batch.
+    shared: SharedSlot | None = None
 
     @property
     def place(self) -> Place | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from nalar.call_policy import Batch
 from nalar.controllers.ranking import NO_TRAITS, Traits
 from nalar.directives import Directive
 from nalar.ids import AgentName, Ref
@@ -34,6 +35,8 @@ class Arrived:
     traits: Traits = NO_TRAITS
     #: Slot of its session, of a call that may change it.
     slot: int | None = None
+    #: How its method gathers calls, if it does.
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,8 @@ class Start:
     """Run the call: it has a slot, and its session if it needs one."""
 
     key: str
+    #: The calls that share its slot and one run of their method's body, itself among them.
+    batch: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import heapq
 import math
 from collections.abc import Iterable
 
-from nalar.controllers.local_call import LocalCall, State
+from nalar.controllers.local_call import LocalCall, SharedSlot, State
 from nalar.controllers.local_events import (
     Arrived,
     Directed,
@@ -76,7 +76,12 @@ class LocalState:
     @property
     def load(self) -> int:
         """Calls that run or could run now: what prefetching is bounded by."""
-        return self._running + len(self._ready) + len(self._returning)
+        return self._running + self._ready.load + len(self._returning)
+
+    @property
+    def due_s(self) -> float | None:
+        """When calls that wait for others to join them are to start: then time is to pass."""
+        return self._ready.batching.due_s(self._now_s)
 
     @property
     def settling(self) -> int:
@@ -117,9 +122,12 @@ class LocalState:
         held = self._held.get(key)
         return held is not None and held.state in (State.RUNNING, State.SETTLING)
 
-    def handle(self, event: Event) -> list[Effect]:  # noqa: C901 -- a closed union, one line each
-        """Apply one event and return the effects it causes, oldest first."""
+    def handle(  # noqa: C901 -- a closed union, one line each
+        self, event: Event, at_s: float = 0.0
+    ) -> list[Effect]:
+        """Apply one event, of `at_s` if that is known; return its effects, oldest first."""
         effects: list[Effect] = []
+        self._ready.now_s = self._now_s = max(self._now_s, at_s)
         match event:
             case Arrived():
                 self._arrive(event, effects)
@@ -163,7 +171,7 @@ class LocalState:
     def _arrive(self, event: Arrived, effects: list[Effect]) -> None:
         if event.key in self._held:
             return
-        self._now_s = max(self._now_s, event.at_s)
+        self._ready.now_s = self._now_s = max(self._now_s, event.at_s)
         self._arrivals += 1
         held = LocalCall(event, self._arrivals, State.PARKED, moved=True)
         self._held[event.key] = held
@@ -200,7 +208,8 @@ class LocalState:
         return self._ranking.rank(arrival.traits, arrival.priority, arrival.deadline, held.order)
 
     def _make_ready(self, held: LocalCall) -> None:
-        self._ready.put(held.arrival.key, held.arrival.traits, held.rank)
+        arrival = held.arrival
+        self._ready.put(arrival.key, arrival.traits, held.rank, arrival.batch, arrival.deadline)
 
     def _obey(self, event: Directed | PeersChanged) -> None:
         if isinstance(event, PeersChanged):
@@ -273,16 +282,17 @@ class LocalState:
                 effects.append(Stop(key, held.stopped))
             self._settling -= held.state is State.SETTLING
             self._returning.pop(key, None)
+            held.shared = None  # It runs again, and alone.
             self._take_slot(held)
 
     def _take_slot(self, held: LocalCall) -> None:
         self._move(held, State.RUNNING)
-        self._running += 1
+        self._running += held.shared is None or held.shared.take()
         self._ready.began(held.arrival.traits)
 
     def _leave_slot(self, held: LocalCall) -> None:
         if held.state is State.RUNNING:
-            self._running -= 1
+            self._running -= held.shared is None or held.shared.leave()
             self._ready.ended(held.arrival.traits)
 
     def _forget(self, key: str) -> None:
@@ -366,31 +376,25 @@ class LocalState:
                 key = next(iter(self._returning))
                 del self._returning[key]
                 effects.append(Resume(key))
+                self._take_slot(self._held[key])
             elif (started := self._ready.pop()) is not None:
-                key = started
-                effects.append(Start(key))
+                self._start(self._held[started], effects)
             else:
                 return
+
+    def _start(self, first: LocalCall, effects: list[Effect]) -> None:
+        """Start a call, and in the same slot those that make a batch with it."""
+        arrival, keys = first.arrival, [first.arrival.key]
+        if arrival.batch is None:
+            effects.append(Start(keys[0]))
+            self._take_slot(first)
+            return
+        shared = first.shared = SharedSlot()
+        self._take_slot(first)
+        while len(keys) < arrival.batch.size:
+            if (key := self._ready.pop_beside(arrival.traits)) is None:
+                break
+            keys.append(key)
+            self._held[key].shared = shared
             self._take_slot(self._held[key])
-
-    def check(self) -> None:
-        """Assert what must hold between events; tests call it after every one."""
-        running = sum(held.state is State.RUNNING for held in self._held.values())
-        assert running == self._running, "every running call is counted once"
-        settling = sum(held.state is State.SETTLING for held in self._held.values())
-        assert settling == self._settling, "every settling call is counted once"
-        for lock, key in self._sessions.holders():
-            holder = self._held.get(key)
-            assert holder is not None, f"{lock} is held by a call that is gone"
-            assert holder.state not in (State.PARKED, State.LEAVING), f"{lock} is held idly"
-        for held in self._held.values():
-            if held.state is State.RUNNING and held.arrival.lock is not None:
-                assert self._sessions.holder(held.arrival.lock) == held.arrival.key
-        for key, held in self._held.items():
-            ready = self._is_ready(held)
-            assert ready == (key in self._ready), f"{key} stands in the wrong line"
-            assert held.state is not State.QUEUED or held.blocked != ready, f"{key} counts wrongly"
-
-    def _is_ready(self, held: LocalCall) -> bool:
-        key, lock = held.arrival.key, held.arrival.lock
-        return held.state is State.QUEUED and (lock is None or self._sessions.holder(lock) == key)
+        effects.extend(Start(key, tuple(keys)) for key in keys)

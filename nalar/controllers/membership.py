@@ -7,6 +7,7 @@ are owned, and a worker that froze finds its entry gone and knows that its slots
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,8 @@ from nalar.ids import AgentName, WorkerId
 from nalar.loops import set_within
 from nalar.settings import Settings
 from nalar.statestore.port import KeyValue, KeyValueEntry
+
+log = logging.getLogger("nalar.worker")
 
 #: A notice may be lost: in so many turns the registry is read once.
 _LISTED_EVERY: Final = BEATS
@@ -88,6 +91,11 @@ class Membership:
     def lapsed(self) -> None:
         """Our entry had lapsed: others may own our slots."""
         self._lapsed = True
+        log.warning(
+            "%s: others took this worker for dead, for it gave no sign of life for over %g s: its "
+            "slots are theirs, and what its running calls did to their sessions will be refused",
+            self._worker, self._settings.lease_s,
+        )  # fmt: skip
         self.doubt()
 
     async def run(self) -> None:

@@ -39,5 +39,5 @@ def _stop(held: Held, how: bool | str) -> None:
             getattr(held.instance, how)()
         except Exception:
             log.exception("%s: %s failed; its code is stopped all the same", held.agent.name, how)
-    if held.spec.is_async and held.task is not None:
+    if held.leaves_when_cancelled and held.task is not None:
         held.task.cancel()

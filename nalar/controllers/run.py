@@ -279,7 +279,7 @@ class Runner:
             await family.stored()
         finally:
             held.ended_s = self._clock.now_s()
-            held.busy_s += held.ended_s - began_s
+            held.busy_s += (held.ended_s - began_s) / held.sharers
             if held.living is not None:
                 held.living.call.activity.ended()
                 held.living = None
@@ -343,6 +343,7 @@ class Runner:
             stop=flag,
             order=order,
             emitter=self._emitter(held) if held.spec.is_generator else None,
+            batch=held.gathering,
             waits=waits,
             tokens=tokens,
         )

@@ -61,7 +61,7 @@ class Stops:
         if flag is None:
             return  # Its code has not begun, and will not.
         flag.set(why)
-        if flag.running and held.spec.is_async and held.task is not None:
+        if flag.running and held.leaves_when_cancelled and held.task is not None:
             held.task.cancel()
 
     async def _end(self, held: Held, outcome: Outcome) -> None:

@@ -26,6 +26,7 @@ from nalar.controllers.cancel_watch import CancelWatch
 from nalar.controllers.held import ExecutionSlot, Held, Postponed
 from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
+from nalar.controllers.lingering import Lingering, gather
 from nalar.controllers.local_events import (
     Directed,
     DrainBegan,
@@ -115,6 +116,7 @@ class Worker:
         self._directives = DirectiveWatch(backend, self._obedience.obey)
         #: In the order of their start, which is the order in which a drain gives them back.
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._lingering = Lingering(clock, self._feed)
         self._ended = asyncio.Event()
         self._finished = 0
         self._membership = Membership(
@@ -161,6 +163,7 @@ class Worker:
                 for part in parts:
                     tasks.create_task(part.run())
         finally:
+            self._lingering.until(None)
             await self._pulse.stop()
 
     def on_stuck(self, notify: Callable[[], None]) -> None:
@@ -219,11 +222,6 @@ class Worker:
     def _taken_for_dead(self) -> None:
         """Our entry in the registry had expired: we were frozen, or cut off from the server."""
         self._lapses += 1
-        log.warning(
-            "%s: others took this worker for dead, for it gave no sign of life for over %g s: its "
-            "slots are theirs, and what its running calls did to their sessions will be refused",
-            self.name, self._settings.lease_s,
-        )  # fmt: skip
         self._membership.lapsed()
 
     # Lanes.
@@ -292,8 +290,9 @@ class Worker:
     # Events in, effects out.
 
     def _feed(self, event: Event) -> None:
-        for effect in self._state.handle(event):
+        for effect in self._state.handle(event, self._clock.now_s()):
             self._enact(effect)
+        self._lingering.until(self._state.due_s)
         if not self._reporting.awake:
             self._reporting.wake()
         if isinstance(event, Left | Directed):
@@ -308,6 +307,7 @@ class Worker:
         held = self._held[effect.key]
         match effect:
             case Start():
+                gather(effect, self._held)
                 held.slot = ExecutionSlot(effect.key, self._feed)
                 held.task = self._spawn(self._conclude(held, partial(self._runner.run, held)))
             case Resume():

@@ -9,11 +9,12 @@ from nalar.controllers.local_events import Arrived, Ended, LaneLost
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 from nalar.statestore.memory import MemoryLedger
 from nalar.statestore.port import LedgerEntry
+from tests.local_controller import Checked
 from tests.simulation.checks import sessions_of
 from tests.simulation.scripts import Outcome, ended, sent
 from tests.simulation.stories import ask, first, one_of_each
 from tests.simulation.workloads import SimLog, fan, later, patient, relay
-from tests.simulation.world import SETTINGS, Checked, World, in_world
+from tests.simulation.world import SETTINGS, World, in_world
 
 LEASE_S = SETTINGS.lease_s
 

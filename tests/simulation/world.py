@@ -19,8 +19,6 @@ import pytest
 from nalar.agents.registry import REGISTRY
 from nalar.agents.spec import MethodSpec
 from nalar.context import DEFAULT_OPTIONS, CallOptions, connect_runtime, disconnect_runtime
-from nalar.controllers.local_events import Effect, Event
-from nalar.controllers.local_state import LocalState
 from nalar.errors import NalarError
 from nalar.futures import Future
 from nalar.ids import Ref
@@ -28,6 +26,7 @@ from nalar.processes.host import Host
 from nalar.settings import Settings
 from nalar.sim.virtual_time import LoopClock
 from nalar.statestore.memory import MemoryBroker, MemoryKeyValue, open_memory
+from tests.local_controller import Checked
 from tests.simulation.ports import WireBackend
 from tests.simulation.processes import Process, SimulationLoop, current_process
 from tests.simulation.weather import Weather, calm
@@ -44,15 +43,6 @@ SETTINGS = Settings(
     lease_s=2.0, reread_s=1.0, reply_timeout_s=1.5, concurrency=3, slots=4, snapshot_every=3,
     sessions_cached=4, crashes_max=1000, suspend_after_s=0.5, suspend_on_calls_after_s=1.0,
 )  # fmt: skip
-
-
-class Checked(LocalState):
-    """The local controller, with its invariants looked at after every event."""
-
-    def handle(self, event: Event) -> list[Effect]:
-        effects = super().handle(event)
-        self.check()
-        return effects
 
 
 class SkewedClock(LoopClock):

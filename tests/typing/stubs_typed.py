@@ -47,6 +47,21 @@ class Trainee(Analyst):
         return bool(lesson)
 
 
+class Embedder(nalar.Agent):
+    @nalar.method(batch=nalar.Batch(size=8, linger_s=0.1))
+    async def embed(self, texts: list[str]) -> list[list[float] | Exception]:
+        return [[float(len(text))] for text in texts]
+
+    @nalar.method(batch=nalar.Batch())
+    def compare(self, texts: list[str], depths: list[int]) -> list[bool]:
+        return [len(text) > depth for text, depth in zip(texts, depths, strict=True)]
+
+
+@nalar.tool(batch=nalar.Batch())
+def square(numbers: list[int]) -> list[int]:
+    return [number * number for number in numbers]
+
+
 @nalar.tool
 async def search_news(ticker: str) -> list[str]:
     return [ticker]
@@ -177,3 +192,14 @@ async def waits_know_what_they_bring() -> None:
     nalar.step(fetch, uri="x")  # pyright: ignore[reportCallIssue]
     nalar.sleep("5")  # pyright: ignore[reportArgumentType]
     assert_type(count([]).signal("go", 5), Future[None])
+
+
+def a_batch_is_called_one_by_one(word: Future[str]) -> None:
+    assert_type(Embedder.embed("a"), Future[list[float]])
+    assert_type(Embedder.embed(word), Future[list[float]])
+    assert_type(Embedder.options(session="s").compare("a", 1), Future[bool])
+    assert_type(square(2), Future[int])
+    square.fn([2])
+    square.fn(2)  # pyright: ignore[reportArgumentType]
+    square([2])  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Embedder.embed(5)  # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nalar.call_policy import CallPolicy, Retry
+from nalar.call_policy import Batch, CallPolicy, Retry
 from nalar.errors import UsageError
 
 
@@ -47,3 +47,19 @@ def test_classes_and_their_names_are_the_same_on_the_wire() -> None:
 def test_a_policy_that_cannot_be_meant_is_refused(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         CallPolicy(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"size": 0}, "size.* from 1 to 10000"),
+        ({"size": True}, "size"),
+        ({"size": 2.0}, "size"),
+        ({"size": 10_001}, "size"),
+        ({"linger_s": -1}, "linger_s"),
+        ({"linger_s": float("inf")}, "linger_s"),
+    ],
+)
+def test_a_batch_that_cannot_be_meant_is_refused(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Batch(**arguments)

@@ -15,6 +15,7 @@ from nalar.controllers.local_state import LocalState
 from nalar.controllers.ranking import Traits
 from nalar.directives import Issued, Limit, decode_directive, encode_directive, flaw, key_of
 from nalar.ids import AgentName
+from tests.local_controller import check
 
 A, B = AgentName("A"), AgentName("B")
 
@@ -35,7 +36,7 @@ class Local(LocalState):
         started: list[str] = []
         for event in events:
             started += [it.key for it in self.handle(event) if isinstance(it, Start)]
-            self.check()
+            check(self)
         return started
 
     def direct(self, limit: Limit, *, withdrawn: bool = False) -> list[str]:

@@ -10,6 +10,7 @@ from nalar.controllers.ranking import Traits
 from nalar.controllers.ready import ReadyQueues
 from nalar.directives import Directive, Limit, Order, Pause, QueueOrder, SetPriority
 from nalar.ids import AgentName
+from tests.local_controller import check
 
 A, B = AgentName("A"), AgentName("B")
 
@@ -30,7 +31,7 @@ class Local(LocalState):
             is_event = isinstance(event, Arrived | Ended)
             effects = self.handle(event if is_event else Directed(event, withdrawn=withdrawn))
             started += [effect.key for effect in effects if isinstance(effect, Start)]
-            self.check()
+            check(self)
         return started
 
     def in_order(self, running: str) -> list[str]:
