@@ -154,7 +154,11 @@ def method(  # noqa: PLR0913 -- each is an option
     queue_timeout_s: float | None = None,
     batch: Batch | None = None,
 ) -> Any:
-    """Declare how a public method of an agent is served; its type is then known exactly."""
+    """Declare how a public method of an agent is served; its type is then known exactly.
+
+    `timeout_s` is what one execution may take: without it only the request's deadline (seven days
+    unless set) ends a loop, and what never waits ends with its worker's process (`block_max_s`).
+    """
     options = MethodOptions(retry, timeout_s, read_only, on_orphan, queue_timeout_s, batch)
 
     def wrap(fn: Any) -> Method[..., Any, Any]:

@@ -27,7 +27,9 @@ class MethodOptions:
     """What `@nalar.method`, `@nalar.tool` and `@nalar.workflow` declare."""
 
     retry: Retry = ONCE
-    #: Seconds one execution may take; None is for ever (the request's deadline still holds).
+    #: Seconds one execution may take; None is for ever (the request's deadline still holds). A
+    #: `def` that does not look ends with its process (setting stop_grace_s); an `async def` that
+    #: never waits cannot be timed, and ends with its process too (setting block_max_s).
     timeout_s: float | None = None
     #: The method changes no session state: it runs beside others and sees committed state.
     read_only: bool = False

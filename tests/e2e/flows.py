@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import time
@@ -81,6 +82,28 @@ async def block(name: str) -> int:
     """Block the event loop until the gate opens, as nobody should."""
     _log_and_wait(name)
     return os.getpid()
+
+
+@nalar.tool
+def hog(how: str) -> int:
+    """Take memory until there is none, in Python or in code that does not look what it got."""
+    _enter(f"hog-{how}")
+    taken: list[object] = []
+    allocate = ctypes.CDLL(None).malloc
+    allocate.restype = ctypes.c_void_p
+    while True:
+        if how == "python":
+            taken.append(bytearray(1 << 20))
+        else:
+            ctypes.memset(allocate(1 << 26), 1, 1 << 20)
+
+
+@nalar.tool
+async def spin(name: str) -> None:
+    """Never end, and let nothing else on the event loop go on."""
+    _enter(name)
+    while True:
+        pass
 
 
 @nalar.tool(retry=nalar.Retry(max_attempts=2, initial_s=0.1))

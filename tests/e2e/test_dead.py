@@ -41,6 +41,10 @@ def test_a_call_that_blocks_its_worker_for_ever_ends_as_crashed_and_others_pass(
     pool.says(r"event loop has been blocked for \d s by _log_and_wait \(\S+flows.py:\d+\)")
     done = served("result", run, "--timeout", 40, code=1)
     assert "WorkerCrashed" in done.stderr
+    letters = served.json("dlq", "ls", "--agent", "block", "-o", "json")
+    assert [(row["id"], row["reason"].partition(":")[0]) for row in letters] == [
+        (run, "WorkerCrashed")
+    ]
 
 
 @pytest.fixture

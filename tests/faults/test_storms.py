@@ -9,11 +9,13 @@ import pytest
 import nalar
 from nalar.bus import subjects
 from nalar.bus.embedded import EmbeddedServer
+from nalar.bus.link import Link
 from nalar.ids import AgentName
 from nalar.processes.host import Host
+from nalar.settings import Settings
 from nalar.statestore.jetstream import JetStreamBackend
 from tests.clusters import publish_raw
-from tests.contract.worlds import eventually, kill_and_restart
+from tests.contract.worlds import Collected, eventually, kill_and_restart
 from tests.faults.bank import LEASE_S, Bank
 
 MIB = 1024 * 1024
@@ -86,6 +88,38 @@ async def test_many_clients_are_back_soon_and_leave_nothing_behind(
         await eventually(lambda: connected(hosts))
     assert await consumers(bank) == before
     assert await bank.deposit(2) == [1, 2]
+
+
+async def test_links_that_lost_their_server_together_come_back_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nalar.bus.link.RECONNECT_S", 1.0)
+    loop = asyncio.get_running_loop()
+    came = Collected[float]()
+    connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(loop.time())
+        connections.append(writer)
+        writer.write(b'INFO {"version":"2.15.1","jetstream":true,"max_payload":1024}\r\n')
+        while line := await reader.readline():
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        port: int = listening.sockets[0].getsockname()[1]
+        links = [Link(Settings(url=f"nats://127.0.0.1:{port}")) for _ in range(30)]
+        await asyncio.gather(*(link.open() for link in links))
+        lost_at = loop.time()
+        for connection in connections[:]:
+            connection.close()
+        await came.reach(2 * len(links))
+        for link in links:
+            await link.close()
+    waits = [at - lost_at for at in came[len(links) :]]
+    assert min(waits) >= 0.5
+    assert max(waits) - min(waits) > 0.25, "half of what is left to chance at least"
 
 
 async def connected(hosts: list[Host]) -> bool:

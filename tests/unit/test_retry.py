@@ -33,6 +33,12 @@ def test_chance_moves_the_wait_within_its_share(chance: float, attempt: int) -> 
     assert 0.5 * middle <= wait <= 1.5 * middle
 
 
+def test_the_whole_share_is_left_to_chance() -> None:
+    assert [next_delay_s(MANY, 1, chance) for chance in (0.0, 0.25, 0.75, 1.0)] == [
+        0.5, 0.75, 1.25, 1.5,
+    ]  # fmt: skip
+
+
 def test_an_error_can_lengthen_the_wait_and_not_shorten_it() -> None:
     assert next_delay_s(MANY, 1, 0.5, retry_after_s=30) == 30
     assert next_delay_s(MANY, 3, 0.5, retry_after_s=0.1) == 4
