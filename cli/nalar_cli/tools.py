@@ -67,22 +67,21 @@ def housekeep(
     server: Server = None,
     creds: Creds = None,
 ) -> None:
-    """Remove what nobody can ask for: old logs, unused blobs.
+    """Remove what nobody can ask for: old logs, unused blobs. And archive long logs.
 
     `nalar server` does this by itself; run it where the NATS server is your own. It needs the
     right to purge streams. Several may run: they take turns.
     """
-    import asyncio
+    from functools import partial
 
     from nalar.client.housekeeping import Housekeeper
 
     async def work(client: "Client") -> None:
         keeper = Housekeeper(client.host.backend, client.host.settings)
-        while True:
+        if every is None:
             _tell_swept(await keeper.sweep(), output)
-            if every is None:
-                return
-            await asyncio.sleep(every)
+        else:
+            await keeper.run(every, tell=partial(_tell_swept, output=output))
 
     with_client(settings_of(server, creds), work)
 
@@ -96,8 +95,8 @@ def _tell_swept(swept: "Swept | None", output: Output) -> None:
         printing.write("another keeper is at it")
     else:
         printing.write(
-            f"{swept.sessions} sessions looked at, {swept.entries} entries and {swept.blobs} "
-            "blobs removed"
+            f"{swept.sessions} sessions looked at, {swept.archived} entries archived, "
+            f"{swept.entries} entries and {swept.blobs} blobs removed"
         )
 
 

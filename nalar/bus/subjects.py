@@ -124,6 +124,7 @@ CONTROL_BUCKET: Final = "nalar_control"
 
 _LEDGER = f"$KV.{LEDGER_BUCKET}."
 _CALLS = "call."
+_ARCHIVE = "archive."
 _DONE = "nalar.done."
 _CONTROL_NOTICE = "nalar.control."
 
@@ -163,9 +164,25 @@ def record_subject(ref: Ref) -> str:
     return f"{_LEDGER}{ref}"
 
 
+def archive_subject(ref: Ref) -> str:
+    """Return where the record of `ref` is kept once it has left its session's log.
+
+    Outside the fence, whose cost grows with what stands below it, and not announced again.
+    """
+    return f"{_LEDGER}{_ARCHIVE}{str(ref).removeprefix(_CALLS)}"
+
+
+def is_archived(subject: str) -> bool:
+    """Say whether `subject` is that of a record that was archived."""
+    return subject.startswith(f"{_LEDGER}{_ARCHIVE}")
+
+
 def record_ref(subject: str) -> Ref:
-    """Return the ref whose record is kept under `subject`."""
-    return Ref.parse(subject[len(_LEDGER) :])
+    """Return the ref whose record is kept under `subject`, in a log or archived."""
+    key = subject[len(_LEDGER) :]
+    if key.startswith(_ARCHIVE):
+        key = _CALLS + key[len(_ARCHIVE) :]
+    return Ref.parse(key)
 
 
 def session_fence(agent: AgentName, session: SessionId) -> str:
@@ -193,8 +210,14 @@ def root_pattern(root: RootId) -> str:
 
 
 def pattern_subject(pattern: str) -> str:
-    """Return the ledger subjects of refs that match `pattern`."""
-    return f"{_LEDGER}{pattern}"
+    """Return the ledger subjects of refs that match `pattern`, archived or not.
+
+    One wildcard finds both: nothing else in the bucket has as many tokens. Only what changes a
+    session is ever archived.
+    """
+    if pattern.startswith(f"{_CALLS}r."):
+        return f"{_LEDGER}{pattern}"
+    return f"{_LEDGER}*.{pattern.removeprefix(_CALLS)}"
 
 
 LEDGER_REPUBLISH: Final = (f"{_LEDGER}{_CALLS}>", f"{_DONE}>")

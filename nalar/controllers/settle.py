@@ -16,6 +16,7 @@ from nalar.bus.codec import encode_record
 from nalar.errors import CommitLost, CommitUnknown, MalformedMessage, NalarError, Unavailable
 from nalar.messages import Payload, Record
 from nalar.settings import Settings
+from nalar.statestore.log_chain import LogCut
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.session import after_lost
 from nalar.statestore.sessions import Session, Sessions
@@ -108,7 +109,12 @@ class Settler:
         return Settled.DONE if stands else None
 
     async def _fenced_decided(self, record: Record, session: Session) -> Settled | None:
-        entries = await self._sessions.newer(session)
+        try:
+            entries = await self._sessions.newer(session)
+        except LogCut:
+            # Others have committed so much that some of it has left the log: a snapshot tells.
+            current = await self._sessions.open(session.agent, session.name)
+            return Settled.DONE if current.fold.has(record.ref.future) else Settled.STALE
         verdict = after_lost(session.fold, entries, record.ref.future)
         self._sessions.advance(session, entries)
         return {"done": Settled.DONE, "rerun": Settled.STALE, "commit_again": None}[verdict]

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import ClassVar, Final
 
 from nalar.bus import subjects
@@ -29,11 +30,14 @@ from nalar.errors import (
 )
 from nalar.ids import AgentName, Ref, RootId, SessionId
 from nalar.settings import Settings
-from nalar.statestore.port import LedgerEntry
+from nalar.statestore.port import LedgerEntry, LogPiece
 from nalar.statestore.reading import StreamReader
 
 #: The server's shortest time to live; shorter ones are rounded up.
 TTL_MIN_S: Final = 1
+#: Headers of an archived record: where it stood in its session's log, and after which.
+REVISION: Final = "Nalar-Revision"
+FOLLOWS: Final = "Nalar-Follows"
 #: How often a session's log is read again from a replica that lags behind the leader.
 LAG_READS_MAX: Final = 50
 LAG_PAUSE_S: Final = 0.02
@@ -74,6 +78,32 @@ class _Commit(Waiter):
         super().fail(error)
 
 
+class _Copy(Waiter):
+    """A record on its way to the archive. May be sent twice: there is one of each."""
+
+    stores: ClassVar = True
+    __slots__ = ()
+
+    def __init__(self, entry: LedgerEntry, ttl_s: float) -> None:
+        follows = "" if entry.follows is None else f"{FOLLOWS}: {entry.follows}\r\n"
+        headers = (
+            "NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: 0\r\n"
+            f"{REVISION}: {entry.revision}\r\n{follows}"
+            f"Nats-TTL: {max(TTL_MIN_S, math.ceil(ttl_s))}\r\n\r\n"
+        )
+        super().__init__(subjects.archive_subject(entry.ref), entry.body, headers.encode())
+
+    def accept(self, headers: bytes | None, data: bytes) -> bool:
+        del headers
+        try:
+            parse_stored(data)
+        except ApiError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:  # That one says that it is there already.
+                raise Unavailable(f"{self.subject}: {error}") from error
+        self.resolve(None)
+        return True
+
+
 class SubjectWatch:
     """`statestore.port.Watch`: core subscriptions."""
 
@@ -105,23 +135,19 @@ class JetStreamLedger:
 
     async def read(self, refs: Sequence[Ref]) -> dict[Ref, LedgerEntry]:
         if len(refs) == 1:
-            message = await self._reader.last(subjects.record_subject(refs[0]))
-            return {} if message is None else {refs[0]: _entry(refs[0], message)}
-        wanted = {subjects.record_subject(ref): ref for ref in refs}
-        found = {
-            wanted[message.subject]: _entry(wanted[message.subject], message)
-            for message in await self._reader.last_of_each(list(wanted))
-            if not is_deleted(message.headers)
-        }
+            message = await self._last(refs[0])
+            return {} if message is None else {refs[0]: message}
+        wanted = list({_anywhere(ref) for ref in refs})
+        found = {entry.ref: entry for entry in _entries(await self._reader.last_of_each(wanted))}
         if self._replicated:
-            missing = [ref for ref in refs if ref not in found]
-            for ref, message in zip(missing, await self._last_of(missing), strict=True):
-                if message is not None:
-                    found[ref] = _entry(ref, message)
+            missing = await together(self._last(ref) for ref in refs if ref not in found)
+            found |= {entry.ref: entry for entry in missing if entry is not None}
         return found
 
-    async def _last_of(self, refs: Sequence[Ref]) -> list[StoredMessage | None]:
-        return await together(self._reader.last(subjects.record_subject(ref)) for ref in refs)
+    async def _last(self, ref: Ref) -> LedgerEntry | None:
+        """Return the record of `ref` through the leader."""
+        message = await self._reader.last(_anywhere(ref))
+        return next(iter(_entries([message])), None) if message is not None else None
 
     def watch(self, pattern: str, deliver: Callable[[LedgerEntry], None]) -> SubjectWatch:
         def received(subject: bytes, _: bytes, payload: bytes, headers: bytes | None) -> None:
@@ -143,7 +169,7 @@ class JetStreamLedger:
     ) -> tuple[list[LedgerEntry], int]:
         """The leader says where the log ends; entries come from any replica that is as far."""
         messages = await self._scan_all(subjects.session_fence(agent, session), after)
-        return _entries(messages), _end(messages, after)
+        return _log_entries(messages, after), _end(messages, after)
 
     async def _scan_all(self, subject: str, after: int) -> list[StoredMessage]:
         newest = await self._reader.last(subject)
@@ -155,6 +181,22 @@ class JetStreamLedger:
                 return messages
             await asyncio.sleep(LAG_PAUSE_S)
         raise Unavailable(f"{subject}: no replica has revision {newest.sequence} yet")
+
+    async def oldest(self, agent: AgentName, session: SessionId, *, count: int) -> LogPiece:
+        """From any replica: one that lags has more of them, never others."""
+        fence = subjects.session_fence(agent, session)
+        messages, more = await self._reader.oldest(fence, count)
+        return LogPiece(_log_entries(messages, 0), len(messages) + more)
+
+    async def archive(self, entries: Sequence[LedgerEntry], *, kept_s: float) -> None:
+        now_s = SystemClock().now_s()
+        left_s = {entry.ref: kept_s - (now_s - entry.stored_s) for entry in entries}
+        await together(
+            self._copy(entry, left_s[entry.ref]) for entry in entries if left_s[entry.ref] > 0
+        )
+
+    async def _copy(self, entry: LedgerEntry, ttl_s: float) -> None:
+        await self._link.request(_Copy(entry, ttl_s), self._timeout_s)
 
     async def revision_before(self, age_s: float) -> int:
         newest = await self._reader.newest()  # First: what is stored meanwhile is not old.
@@ -173,16 +215,18 @@ class JetStreamLedger:
         return sorted({ref.session for ref in map(_ref_of, keys) if ref is not None})
 
     async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
+        """What is archived while this reads is met again above: it is stored before it goes."""
         subject = subjects.pattern_subject(pattern)
         messages = await self._reader.scan(subject, after=after)
         if self._replicated and _end(messages, after) < upto:
             messages = await self._scan_all(subject, after)
-        return _entries(messages)
+        found = {entry.ref: entry for entry in _entries(messages) if entry.revision > after}
+        return sorted(found.values(), key=lambda entry: entry.revision)
 
     async def find_root(self, root: RootId) -> LedgerEntry | None:
         subject = subjects.pattern_subject(subjects.root_pattern(root))
         message = await self._reader.last(subject)
-        return None if message is None else _entries([message])[0]
+        return next(iter(_entries([message])), None) if message is not None else None
 
 
 def _end(messages: Sequence[StoredMessage], after: int) -> int:
@@ -190,8 +234,9 @@ def _end(messages: Sequence[StoredMessage], after: int) -> int:
     return messages[-1].sequence if messages else after
 
 
-def _entry(ref: Ref, message: StoredMessage) -> LedgerEntry:
-    return LedgerEntry(ref, message.sequence, message.data)
+def _anywhere(ref: Ref) -> str:
+    """Return what the record of `ref` is found by, in its log or archived."""
+    return subjects.pattern_subject(str(ref))
 
 
 def _ref_of(subject: str) -> Ref | None:
@@ -203,8 +248,44 @@ def _ref_of(subject: str) -> Ref | None:
 
 
 def _entries(messages: Sequence[StoredMessage]) -> list[LedgerEntry]:
-    return [
-        _entry(ref, message)
-        for message in messages
-        if not is_deleted(message.headers) and (ref := _ref_of(message.subject)) is not None
-    ]
+    return [entry for message in messages if (entry := _entry(message)) is not None]
+
+
+def _entry(message: StoredMessage) -> LedgerEntry | None:
+    """Return the record that a message is; None for what we never wrote."""
+    ref = _ref_of(message.subject)
+    if ref is None or is_deleted(message.headers):
+        return None
+    if not subjects.is_archived(message.subject):
+        return LedgerEntry(ref, message.sequence, message.data)
+    revision = number_of(message.headers, REVISION.encode())
+    return None if revision is None else LedgerEntry(ref, revision, message.data)
+
+
+def _log_entries(messages: Sequence[StoredMessage], after: int) -> list[LedgerEntry]:
+    """Return the records in a piece of a session's log that begins above `after`.
+
+    Each commit says what it was compared with, which is the message before it: what we never
+    wrote counts there too, and is passed over.
+    """
+    found: list[LedgerEntry] = []
+    before = ours_before = after
+    for message in messages:
+        ref = _ref_of(message.subject)
+        if ref is not None and not is_deleted(message.headers):
+            expected = number_of(message.headers, b"Nats-Expected-Last-Subject-Sequence")
+            follows = ours_before if expected == before else expected
+            stored_s = _stored_s(message.headers)
+            found.append(LedgerEntry(ref, message.sequence, message.data, follows, stored_s))
+            ours_before = message.sequence
+        before = message.sequence
+    return found
+
+
+def _stored_s(headers: bytes) -> float:
+    """Return when the server stored a message that was read directly; now if it does not say."""
+    at = header_of(headers, b"Nats-Time-Stamp")
+    try:
+        return datetime.fromisoformat((at or b"").decode()).timestamp()
+    except ValueError:
+        return SystemClock().now_s()

@@ -4,13 +4,9 @@ Same promises as JetStream, on one event loop and its clock; see `nalar.bus.memo
 """
 
 import asyncio
-import bisect
 import hashlib
-import heapq
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import takewhile
-from typing import Any, Generic, TypeVar
 
 from nalar.backend import Store
 from nalar.bus import subjects
@@ -23,94 +19,8 @@ from nalar.ids import AgentName, Ref, RootId, SessionId
 from nalar.messages import BlobRef
 from nalar.settings import Settings
 from nalar.statestore.memory_chunks import ChunkLog, MemoryChunks
-from nalar.statestore.port import KeyValueEntry, LedgerEntry
-
-#: The server's shortest time to live; shorter ones are rounded up.
-TTL_MIN_S = 1.0
-
-Stored = TypeVar("Stored", LedgerEntry, KeyValueEntry)
-
-
-class _Watches(Generic[Stored]):
-    """Who wants to hear of what; told on the loop, soon, in the order of storing."""
-
-    def __init__(self) -> None:
-        self._open: dict[MemoryWatch, tuple[Callable[[Stored], bool], Callable[[Stored], None]]]
-        self._open = {}
-
-    def add(
-        self, wanted: Callable[[Stored], bool], deliver: Callable[[Stored], None]
-    ) -> "MemoryWatch":
-        watch = MemoryWatch(self._open)
-        self._open[watch] = (wanted, deliver)
-        return watch
-
-    def announce(self, entry: Stored) -> None:
-        loop = asyncio.get_running_loop()
-        for watch, (wanted, deliver) in self._open.items():
-            if wanted(entry):
-                loop.call_soon(self._tell, watch, deliver, entry)
-
-    def _tell(self, watch: "MemoryWatch", deliver: Callable[[Stored], None], entry: Stored) -> None:
-        if watch in self._open:
-            deliver(entry)
-
-
-class MemoryWatch:
-    """`statestore.port.Watch` in memory."""
-
-    def __init__(self, watches: dict["MemoryWatch", Any]) -> None:
-        self._watches = watches
-
-    def close(self) -> None:
-        self._watches.pop(self, None)
-
-
-class _Log:
-    """The records of one bucket: by key, by session, and what expires when."""
-
-    def __init__(self) -> None:
-        #: In the order of storing.
-        self.entries: dict[str, LedgerEntry] = {}
-        self.sessions: dict[str, list[LedgerEntry]] = {}
-        self.watches: _Watches[LedgerEntry] = _Watches()
-        self._expiry: list[tuple[float, str]] = []
-        #: When each entry was stored, by the loop's clock, and its revision; oldest first.
-        self._stored: list[tuple[float, int]] = []
-
-    def revision_before(self, at_s: float) -> int:
-        """Return the revision of the first entry stored at `at_s` or later."""
-        at = bisect.bisect_left(self._stored, (at_s, 0))
-        if at < len(self._stored):
-            return self._stored[at][1]
-        return self._stored[-1][1] + 1 if self._stored else 1
-
-    def newest(self, ref: Ref) -> int:
-        """Return the revision that a commit of `ref` is compared with."""
-        self.expire()
-        if ref.effect == "s":
-            log = self.sessions.get(subjects.session_fence(ref.agent, ref.session))
-            return log[-1].revision if log else 0
-        entry = self.entries.get(str(ref))
-        return entry.revision if entry else 0
-
-    def store(self, entry: LedgerEntry, ttl_s: float) -> None:
-        ref = entry.ref
-        self.entries[str(ref)] = entry
-        self._stored.append((asyncio.get_running_loop().time(), entry.revision))
-        if ref.effect == "s":
-            fence = subjects.session_fence(ref.agent, ref.session)
-            self.sessions.setdefault(fence, []).append(entry)
-        else:
-            until = asyncio.get_running_loop().time() + max(TTL_MIN_S, math.ceil(ttl_s))
-            heapq.heappush(self._expiry, (until, str(ref)))
-        self.watches.announce(entry)
-
-    def expire(self) -> None:
-        """Drop what has outlived its time; nobody is told."""
-        now = asyncio.get_running_loop().time()
-        while self._expiry and self._expiry[0][0] <= now:
-            self.entries.pop(heapq.heappop(self._expiry)[1], None)
+from nalar.statestore.memory_log import TTL_MIN_S, MemoryLog, MemoryWatch, Watches
+from nalar.statestore.port import KeyValueEntry, LedgerEntry, LogPiece
 
 
 class _Bucket:
@@ -118,7 +28,7 @@ class _Bucket:
 
     def __init__(self, *, watched: bool) -> None:
         self.entries: dict[str, KeyValueEntry] = {}
-        self.watches: _Watches[KeyValueEntry] = _Watches()
+        self.watches: Watches[KeyValueEntry] = Watches()
         self.watched = watched
         self._expiry: dict[str, asyncio.TimerHandle] = {}
 
@@ -139,7 +49,7 @@ class MemoryBroker:
 
     def __init__(self, settings: Settings) -> None:
         self.queues = MemoryQueues(settings.lease_s)
-        self.log = _Log()
+        self.log = MemoryLog()
         self.snapshots = _Bucket(watched=False)
         self.control = _Bucket(watched=True)
         #: By name: the data, and when it was put last, by the loop's clock.
@@ -172,13 +82,13 @@ class MemoryLedger:
         newest = self._log.newest(ref)
         if newest != expected:
             raise CommitLost(f"{ref}: expected revision {expected}, the log is at {newest}")
-        entry = LedgerEntry(ref, self._broker.next_revision(), body)
+        now_s = asyncio.get_running_loop().time()
+        entry = LedgerEntry(ref, self._broker.next_revision(), body, expected, now_s)
         self._log.store(entry, ttl_s)
         return entry.revision
 
     async def read(self, refs: Sequence[Ref]) -> dict[Ref, LedgerEntry]:
-        self._log.expire()
-        found = ((ref, self._log.entries.get(str(ref))) for ref in refs)
+        found = ((ref, self._log.get(ref)) for ref in refs)
         return {ref: entry for ref, entry in found if entry is not None}
 
     def watch(self, pattern: str, deliver: Callable[[LedgerEntry], None]) -> MemoryWatch:
@@ -193,6 +103,16 @@ class MemoryLedger:
         log = self._log.sessions.get(subjects.session_fence(agent, session), [])
         entries = [entry for entry in log if entry.revision > after]
         return entries, entries[-1].revision if entries else after
+
+    async def oldest(self, agent: AgentName, session: SessionId, *, count: int) -> LogPiece:
+        log = self._log.sessions.get(subjects.session_fence(agent, session), [])
+        return LogPiece(log[:count], len(log))
+
+    async def archive(self, entries: Sequence[LedgerEntry], *, kept_s: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for entry in entries:
+            if (left_s := kept_s - (now_s - entry.stored_s)) > 0:
+                self._log.archive(entry, left_s)
 
     async def revision_before(self, age_s: float) -> int:
         return self._log.revision_before(asyncio.get_running_loop().time() - age_s)
@@ -211,16 +131,7 @@ class MemoryLedger:
 
     async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
         del upto  # Nothing lags here.
-        self._log.expire()
-        wanted = tuple(pattern.split("."))
-        # They are in the order of storing; what is new stands at the end of many.
-        newest_first = reversed(self._log.entries.values())
-        found = [
-            entry
-            for entry in takewhile(lambda entry: entry.revision > after, newest_first)
-            if subjects.matches(wanted, tuple(str(entry.ref).split(".")))
-        ]
-        return found[::-1]
+        return self._log.matching(pattern, after)
 
     async def find_root(self, root: RootId) -> LedgerEntry | None:
         found = await self.find(subjects.root_pattern(root))
@@ -316,7 +227,8 @@ class MemoryBlobs:
 
     async def referred_to(self, agents: Sequence[AgentName]) -> set[str]:
         broker = self._broker
-        bodies = [entry.body for entry in broker.log.entries.values()]
+        log = broker.log
+        bodies = [entry.body for entry in (*log.entries.values(), *log.archived.values())]
         for bucket in (broker.snapshots, broker.control):
             bodies += [entry.value or b"" for entry in bucket.entries.values()]
         for agent in agents:

@@ -4,7 +4,7 @@ Every promise below has a test in tests/contract that runs on each adapter.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from nalar.bus.port import Watch
@@ -20,6 +20,20 @@ class LedgerEntry:
     ref: Ref
     revision: int
     body: bytes
+    #: Of an entry that was read from its session's log: the revision of the one before it, 0 for
+    #: the first. As its writer knew it, be that one there or not; None if it did not say.
+    follows: int | None = field(default=None, compare=False)
+    #: Of one that `oldest` has read: when it was stored, by the clock of whoever reads.
+    stored_s: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """The oldest entries of a session's log."""
+
+    entries: list[LedgerEntry]
+    #: How many messages the whole log has.
+    length: int
 
 
 class Ledger(Protocol):
@@ -36,7 +50,10 @@ class Ledger(Protocol):
         ...
 
     async def read(self, refs: Sequence[Ref]) -> dict[Ref, LedgerEntry]:
-        """Return the records that stand, read through the leader; the others are left out."""
+        """Return the records that stand, read through the leader; the others are left out.
+
+        In their log or archived, with the revision at which they were committed.
+        """
         ...
 
     def watch(self, pattern: str, deliver: Callable[[LedgerEntry], None]) -> Watch:
@@ -53,6 +70,20 @@ class Ledger(Protocol):
         """Return the session's entries with a revision above `after`, oldest first.
 
         And the revision of the newest (`after` when there is none). Reads through the leader.
+        What has left the log is not among them: whether any has, `LedgerEntry.follows` tells.
+        """
+        ...
+
+    async def oldest(self, agent: AgentName, session: SessionId, *, count: int) -> LogPiece:
+        """Return the oldest entries of the session's log, `count` at the most."""
+        ...
+
+    async def archive(self, entries: Sequence[LedgerEntry], *, kept_s: float) -> None:
+        """Keep copies of entries that `oldest` has returned, outside their log.
+
+        They are found as before, also once `trim` has removed the originals, until they are
+        `kept_s` seconds old. Nobody is told. Doing it again changes nothing. When it returns,
+        all copies are stored; raises Unavailable when that is not known. For housekeeping.
         """
         ...
 
@@ -78,8 +109,9 @@ class Ledger(Protocol):
         ...
 
     async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
-        """Return stored records whose ref matches `pattern`, oldest first. Slow: a scan.
+        """Return stored records whose ref matches `pattern`, oldest first, archived ones too.
 
+        Slow: a scan.
         Those with a revision above `after`; surely all up to revision `upto`, which somebody has
         seen stored.
         """

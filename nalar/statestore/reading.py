@@ -102,6 +102,14 @@ class StreamReader:
         """
         return await self._batches({"seq": after + 1, "next_by_subj": subject, "batch": BATCH})
 
+    async def oldest(self, subject: str, count: int) -> tuple[list[StoredMessage], int]:
+        """Return the oldest messages of `subject`, `count` at the most, and how many follow them.
+
+        From any replica.
+        """
+        batch = await self._batch({"seq": 1, "next_by_subj": subject, "batch": count})
+        return batch.messages, batch.pending
+
     async def blobs_named(self) -> set[str]:
         """Return the blobs that messages of the stream name, without keeping the messages."""
         found: set[str] = set()

@@ -8,7 +8,7 @@ import asyncio
 import dataclasses
 from collections import Counter, OrderedDict
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,7 @@ from nalar.ids import AgentName, FutureId, SessionId, readable_token
 from nalar.messages import Payload
 from nalar.settings import Settings
 from nalar.statestore.committed import Page, decode_page
+from nalar.statestore.log_chain import LogCut, check_unbroken
 from nalar.statestore.managed import ManagedFields
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.session import LogEntry, SessionFold, spilled_to
@@ -29,8 +30,16 @@ from nalar.statestore.session import LogEntry, SessionFold, spilled_to
 #: Where snapshots stand, and the pages of ids that they name.
 SNAPSHOTS: Final = "state"
 PAGES: Final = "ids"
+#: Where it is told, in the control bucket, that a session's log has grown: for housekeeping.
+GROWN: Final = "grown"
+#: After so many commits, and for how long, in seconds.
+_GROWN_COMMITS: Final = 500
+_GROWN_S: Final = 600.0
 #: A snapshot is written again after as many times more commits as it has this many bytes.
 _SIZE_STEP: Final = 256 * 1024
+#: How often a snapshot that does not reach as far as the log is read again, and how soon.
+_SAME_SNAPSHOT_MAX: Final = 5
+_SNAPSHOT_PAUSE_S: Final = 0.02
 #: Calls of one session that are remembered for those that follow them.
 _RAN_MAX = 32
 
@@ -46,6 +55,8 @@ class Session:
     snapshot: int = 0
     #: Commits since that snapshot.
     unsaved: int = 0
+    #: Commits that snapshots have covered since it was told that the log has grown.
+    grown: int = 0
     #: Bytes of that snapshot.
     size: int = 0
     #: The collections that the session's last call used; they share the fold's state.
@@ -156,13 +167,30 @@ class Sessions:
                 return session
 
     async def _load(self, agent: AgentName, name: SessionId) -> Session:
+        outdated = -1
+        tries = 0
+        while True:
+            session = await self._load_snapshot(agent, name)
+            try:
+                await asyncio.gather(self._read_pages(session), self.catch_up(session))
+            except LogCut:
+                # A newer snapshot was written meanwhile, and what that covers left the log. Of
+                # several servers the one that was asked may not have that snapshot yet.
+                tries = tries + 1 if session.snapshot == outdated else 1
+                if tries > _SAME_SNAPSHOT_MAX:
+                    raise
+                outdated = session.snapshot
+                await asyncio.sleep(_SNAPSHOT_PAUSE_S * (tries - 1))
+            else:
+                return session
+
+    async def _load_snapshot(self, agent: AgentName, name: SessionId) -> Session:
         snapshot = await self._backend.snapshots.get(_snapshot_key(agent, name))
         session = Session(agent, name, SessionFold.empty())
         if snapshot is not None and snapshot.value is not None:
             session.fold = SessionFold.load(await self._unspilled(snapshot.value))
             session.snapshot = snapshot.revision
             session.size = len(snapshot.value)
-        await asyncio.gather(self._read_pages(session), self.catch_up(session))
         return session
 
     async def _read_pages(self, session: Session) -> None:
@@ -188,7 +216,8 @@ class Sessions:
     async def newer(self, session: Session) -> list[LogEntry]:
         """Return the log's entries beyond the copy, without taking them in.
 
-        Raises MalformedMessage for what is none of ours, and forgets the copy.
+        Raises MalformedMessage for what is none of ours, LogCut when some of them have left the
+        log, and forgets the copy.
         """
         after = session.fold.revision
         stored, end = await self._backend.ledger.session_log(
@@ -198,6 +227,7 @@ class Sessions:
             self.drop(session)
             raise MalformedMessage("its log ends in an entry that is no record of a call")
         try:
+            check_unbroken(after, stored)
             return [await self._log_entry(entry) for entry in stored]
         except MalformedMessage:
             self.drop(session)
@@ -248,6 +278,19 @@ class Sessions:
             self.drop(session)
         except NalarError:
             session.unsaved += unsaved
+        else:
+            await self._tell_grown(session, unsaved)
+
+    async def _tell_grown(self, session: Session, commits: int) -> None:
+        """Tell who keeps house, now and then, that a snapshot covers much of a log."""
+        session.grown += commits
+        if session.grown < _GROWN_COMMITS:
+            return
+        session.grown = 0
+        with suppress(NalarError):  # It also looks for itself, if more rarely.
+            await self._backend.control.put(
+                f"{GROWN}.{session.agent}.{session.name}", b"{}", ttl_s=_GROWN_S
+            )
 
     async def _turn_pages(self, session: Session) -> None:
         """Write full pages of ids as entries of their own; they go when nobody needs them."""
