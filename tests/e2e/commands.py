@@ -94,14 +94,16 @@ class Nalar:
         """Run a command and return what it prints, which must be JSON and nothing else."""
         return json.loads(self(*words, **more).stdout)
 
-    def start(self, *words: object, memory_mib: int | None = None, **environ: str) -> Started:
-        """Start a command and leave it running; it ends with the test at the latest.
+    def start(self, *words: object, **environ: str) -> Started:
+        """Start a command and leave it running; it ends with the test at the latest."""
+        return self._start(self._argv(words), environ)
 
-        It and each process that it starts may take so much memory, if that is said.
-        """
-        argv = self._argv(words)
-        if memory_mib is not None:
-            argv = ["sh", "-c", f'ulimit -v {memory_mib * 1024}; exec "$@"', "sh", *argv]
+    def start_within(self, memory_mib: int, *words: object, **environ: str) -> Started:
+        """Start a command that, as each process it starts, may take so much memory."""
+        limit = f'ulimit -v {memory_mib * 1024}; exec "$@"'
+        return self._start(["sh", "-c", limit, "sh", *self._argv(words)], environ)
+
+    def _start(self, argv: list[str], environ: dict[str, str]) -> Started:
         number = len(self.started)
         out, err = self.folder / f"out-{number}.txt", self.folder / f"err-{number}.txt"
         with out.open("wb") as to_out, err.open("wb") as to_err:

@@ -15,8 +15,8 @@ def pool(workshop: Nalar, url: str) -> Started:
         "NALAR_SET_LEASE_S": "1.5", "NALAR_SET_CRASHES_MAX": "1", "NALAR_SET_STOP_GRACE_S": "0.5",
         "NALAR_SET_BLOCK_MAX_S": "2.5",
     }  # fmt: skip
-    started = workshop.start(
-        "worker", "flows.py", "--processes", 2, memory_mib=MEMORY_MIB, NATS_URL=url, **short
+    started = workshop.start_within(
+        MEMORY_MIB, "worker", "flows.py", "--processes", 2, NATS_URL=url, **short
     )
     started.says("worker ready")
     return started
