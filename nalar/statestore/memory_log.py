@@ -82,7 +82,7 @@ class MemoryLog:
         """Return the revision that a commit of `ref` is compared with."""
         self.expire()
         if ref.effect == "s":
-            log = self.sessions.get(subjects.session_fence(ref.agent, ref.session))
+            log = self.sessions.get(_fence(ref))
             return log[-1].revision if log else 0
         entry = self.entries.get(str(ref))
         return entry.revision if entry else 0
@@ -92,8 +92,7 @@ class MemoryLog:
         self.entries[str(ref)] = entry
         self._stored.append((asyncio.get_running_loop().time(), entry.revision))
         if ref.effect == "s":
-            fence = subjects.session_fence(ref.agent, ref.session)
-            self.sessions.setdefault(fence, []).append(entry)
+            self.sessions.setdefault(_fence(ref), []).append(entry)
         else:
             self._expires(str(ref), ttl_s, archived=False)
         self.watches.announce(entry)
@@ -108,6 +107,15 @@ class MemoryLog:
     def get(self, ref: Ref) -> LedgerEntry | None:
         self.expire()
         return self.entries.get(str(ref)) or self.archived.get(str(ref))
+
+    def histories(self) -> list[list[LedgerEntry]]:
+        """Return all entries of each session, archived ones too, oldest first."""
+        found: list[list[LedgerEntry]] = []
+        for fence, log in self.sessions.items():
+            archived = {it.revision: it for it in self.archived.values() if _fence(it.ref) == fence}
+            whole = archived | {entry.revision: entry for entry in log}
+            found.append([whole[revision] for revision in sorted(whole)])
+        return found
 
     def matching(self, pattern: str, after: int) -> list[LedgerEntry]:
         """Return what matches and has a higher revision, oldest first."""
@@ -140,3 +148,7 @@ class MemoryLog:
         while self._expiry and self._expiry[0][0] <= now:
             _, key, archived = heapq.heappop(self._expiry)
             (self.archived if archived else self.entries).pop(key, None)
+
+
+def _fence(ref: Ref) -> str:
+    return subjects.session_fence(ref.agent, ref.session)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from nalar.bus.codec import decode_record
 from nalar.bus.subjects import slot_lane
+from nalar.errors import MalformedMessage
 from nalar.ids import AgentName
 from nalar.statestore.port import LedgerEntry
 from nalar.statestore.session import SessionFold
@@ -61,6 +62,9 @@ def _look_at_commits(findings: Findings) -> None:
     for ref, revisions in findings.world.commits.items():
         if len(revisions) > 1:
             findings.add(f"committed {len(revisions)} times: {ref} at {revisions}")
+        stands = findings.world.broker.log.get(ref)
+        if stands is None or stands.revision not in revisions:
+            findings.add(f"committed at {revisions}, and stands as {stands}: {ref}")
 
 
 def sessions_of(world: World, *, but: tuple[str, ...]) -> dict[str, Any]:
@@ -81,10 +85,13 @@ def _settled(value: Any) -> Any:
 
 def _folds(world: World) -> dict[str, SessionFold]:
     folds: dict[str, SessionFold] = {}
-    for log in world.broker.log.sessions.values():
+    for log in world.broker.log.histories():
         fold = SessionFold.empty()
-        for entry in log:
-            _advance(world, fold, entry)
+        try:
+            for entry in log:
+                _advance(world, fold, entry)
+        except MalformedMessage as error:
+            fold.state = {"unreadable": str(error)}
         folds[f"{log[0].ref.agent}/{log[0].ref.session}"] = fold
     return folds
 
@@ -101,6 +108,8 @@ def _advance(world: World, fold: SessionFold, entry: LedgerEntry) -> None:
 def _look_at_sessions(findings: Findings) -> None:
     """Each entry once, each caller's in the order of its calls, both fields in step."""
     for name, fold in _folds(findings.world).items():
+        if "unreadable" in fold.state:
+            findings.add(f"{name}: {fold.state}")
         written = _strings(fold, "entries") + _strings(fold, "steps")
         for entry, times in Counter(written).items():
             if times > 1:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from tests.simulation.checks import Findings, look, sessions_of
+from tests.simulation.keepers import kept_house
 from tests.simulation.nemesis import WORKERS, Nemesis
 from tests.simulation.scripts import BEGIN_S, Script, Scripts
 from tests.simulation.weather import Weather, calm, draw
@@ -18,6 +19,8 @@ STORM_S = 15.0
 PATIENCE_S = 120.0
 #: Virtual seconds in which queues empty and workers come to rest: redelivery takes a lease.
 REST_S = 30.0
+#: In so many simulations logs are cut.
+KEPT = 0.5
 #: Scripts of one simulation, and the clients that run them.
 SCRIPTS, CLIENTS = 14, 2
 
@@ -52,7 +55,12 @@ def simulate(seed: object, *, faults: bool = True) -> Run:
 async def _simulate(seed: object, weather: Weather, world: World) -> Run:
     scripts = Scripts(random.Random(f"{seed}/scripts"))
     findings = Findings(world, scripts)
-    await _live(world, scripts, findings)
+    chance = random.Random(f"{seed}/keeping")
+    if chance.random() < KEPT:
+        async with kept_house(world, chance, STORM_S):
+            await _live(world, scripts, findings)
+    else:
+        await _live(world, scripts, findings)
     look(findings)
     return Run(
         seed, weather, tuple(world.trace), tuple(findings.found),

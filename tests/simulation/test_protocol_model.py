@@ -6,15 +6,17 @@ The settler, the sessions and the fold are those that run live, over the memory 
 import asyncio
 import random
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from nalar.client.archiving import Archiver, Bounds
 from nalar.controllers.settle import Settled, Settler
-from nalar.errors import CommitUnknown
-from nalar.ids import AgentName, MethodName, SessionId
+from nalar.errors import CommitUnknown, Unavailable
+from nalar.ids import AgentName, MethodName, Ref, SessionId
 from nalar.messages import Payload, Record
 from nalar.settings import Settings
 from nalar.statestore.memory import MemoryBroker, open_memory
@@ -69,7 +71,9 @@ class Protocol(RuleBasedStateMachine):
     @rule(worker=WORKERS, which=st.integers(0, 9))
     def deliver(self, worker: int, which: int) -> None:
         """A worker gets the call, be it done or under way elsewhere, and runs it on its copy."""
-        ref = self.calls[which % len(self.calls)]
+        self.attempt(worker, self.calls[which % len(self.calls)])
+
+    def attempt(self, worker: int, ref: Ref) -> None:
         busy = any(other == worker for other, _, _ in self.attempts)
         session = self.run(self.workers[worker].open(AGENT, NAME))
         if busy or session.fold.has(ref.future):
@@ -85,7 +89,10 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: self.attempts)
     @rule(which=st.integers(0, 9), lost=st.booleans())
     def settle(self, which: int, lost: bool) -> None:
-        worker, session, record = self.attempts.pop(which % len(self.attempts))
+        self.end(which % len(self.attempts), lost=lost)
+
+    def end(self, which: int, *, lost: bool) -> None:
+        worker, session, record = self.attempts.pop(which)
         self.lose_answer = lost
         settler = Settler(self.backend, self.workers[worker], SETTINGS, random.Random(0))
         settlement = self.run(settler.settle(record, session, ttl_s=60.0))
@@ -117,6 +124,42 @@ class Protocol(RuleBasedStateMachine):
         copy = self.workers[worker].peek(AGENT, NAME)
         if copy is not None:
             self.workers[worker].drop(copy)
+
+    @rule(dies=st.booleans())
+    def cut(self, dies: bool) -> None:
+        """Somebody keeps house; it may die between the copies and the cut."""
+        snapshot = self.run(self.backend.snapshots.get(f"state.{AGENT}.{NAME}"))
+        if snapshot is None:
+            return
+        trim = self.backend.ledger.trim
+
+        async def killed(*_: Any, **__: Any) -> int:
+            raise Unavailable("killed")
+
+        self.backend.ledger.trim = killed if dies else trim  # type: ignore[method-assign]
+        archiver = Archiver(self.backend.ledger, kept_s=60.0, bounds=Bounds(long=1, kept=1))
+        with suppress(Unavailable):
+            self.run(archiver.cut(snapshot, cutoff=0))
+        self.backend.ledger.trim = trim  # type: ignore[method-assign]
+
+    @rule(worker=WORKERS)
+    def overtake(self, worker: int) -> None:
+        """A worker does two calls, writes its snapshot, and what that covers leaves the log."""
+        if any(other == worker for other, _, _ in self.attempts):
+            return
+        self.move(worker)
+        for _ in range(2):
+            self.ask()
+            self.attempt(worker, self.calls[-1])
+            self.end(-1, lost=False)
+        self.snapshot(worker)
+        self.cut(dies=False)
+
+    @invariant()
+    def each_record_stands_once_in_its_place(self) -> None:
+        found = self.run(self.backend.ledger.find(f"call.*.{AGENT}.*.*.*.*"))
+        assert [entry.ref.future for entry in found] == self.done
+        assert len(self.run(self.backend.ledger.read([entry.ref for entry in found]))) == len(found)
 
     @invariant()
     def each_call_took_effect_once_in_the_order_of_commits(self) -> None:

@@ -114,7 +114,7 @@ class World:
     # Who is there.
 
     def node(self, kind: str) -> Node:
-        """Start a process: `w` for a worker, `c` for a client, `d` for a client that may die."""
+        """Start a process: `w` a worker, `c` a client, `d` one that may die; `h` keeps house."""
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
         process = Process(f"{kind}{number}")
         wire = Wire(process, self.sky, self.settings.reply_timeout_s)
