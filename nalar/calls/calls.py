@@ -78,7 +78,7 @@ class Calls:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._streams = Streams(backend.chunks, self._loop)
+        self._streams = Streams(backend, self._loop)
         self._own = Family(Lineage(new_name("c", os.urandom(10))))
         self._own.cover(results)
         self._families: dict[FutureId, Family] = {}

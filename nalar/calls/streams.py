@@ -14,13 +14,14 @@ from typing import Any, Generic, TypeVar, cast
 import orjson
 
 from nalar.agents.spec import MethodSpec
+from nalar.backend import Backend
 from nalar.bus.port import Watch
 from nalar.chunks import Assembly, Chunk, Stream
 from nalar.context import aside
 from nalar.errors import NalarError, StreamRestarted, UsageError
 from nalar.futures import Future
 from nalar.ids import Ref
-from nalar.statestore.port import ChunkEntry, Chunks
+from nalar.statestore.port import ChunkEntry
 
 T = TypeVar("T")
 
@@ -28,9 +29,17 @@ T = TypeVar("T")
 class Streams:
     """Opens the streams of one process's futures."""
 
-    def __init__(self, chunks: Chunks, loop: asyncio.AbstractEventLoop) -> None:
-        self._chunks = chunks
-        self._loop = loop
+    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
+        self.chunks = backend.chunks
+        self.loop = loop
+        #: Those that listen; touched on the runtime's loop alone.
+        self.listening: set[_Reading] = set()
+        backend.on_reconnect(self._reconnected)
+
+    def _reconnected(self) -> None:
+        """What came meanwhile was announced to nobody here: the log has it."""
+        for reading in self.listening:
+            reading.read_again()
 
     def open(
         self, spec: MethodSpec | None, future: Future[Any], after: int, resume: bool
@@ -41,7 +50,7 @@ class Streams:
         if after < 0:
             raise UsageError(f"stream(after=...) is a count of values from 0 up, not {after}")
         load = orjson.loads if spec is None else spec.signature.load_result
-        reading = _Reading(self._chunks, future, load, self._loop, Assembly(position=after), resume)
+        reading = _Reading(self, future, load, Assembly(position=after), resume)
         return ChunkStream(reading, after)
 
 
@@ -82,10 +91,9 @@ class _Reading:
 
     def __init__(
         self,
-        chunks: Chunks,
+        streams: Streams,
         future: Future[Any],
         load: Callable[[bytes], Any],
-        loop: asyncio.AbstractEventLoop,
         assembly: Assembly,
         resume: bool,
     ) -> None:
@@ -93,15 +101,18 @@ class _Reading:
         #: Values to hand out; the reader's thread takes them off.
         self.ready: deque[Any] = deque()
         self._ref: Ref = future.ref
-        self._chunks = chunks
+        self._streams = streams
+        self._chunks = streams.chunks
         self._future = future
         self._load = load
-        self._loop = loop
+        self._loop = streams.loop
         self._assembly = assembly
         self._resume = resume
         self._heard: deque[ChunkEntry] = deque()
         #: Up to this revision nothing is lacking.
         self._whole_upto = 0
+        #: Announcements may have been lost since the log was read last.
+        self._stale = False
         #: What is lacking was looked for in the log; then only the record can fill it.
         self._gap_read = False
         self._watch: Watch | None = None
@@ -124,6 +135,11 @@ class _Reading:
         """The reader has gone, perhaps to come again; from any thread."""
         self._soon(self._unwatch)
 
+    def read_again(self) -> None:
+        """Announcements may have been lost."""
+        self._stale = True
+        self._read_log()
+
     def _soon(self, act: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # The loop has closed, and all reading with it.
             self._loop.call_soon_threadsafe(act)
@@ -132,6 +148,7 @@ class _Reading:
         self._asked.append(asked)
         if self._watch is None and not self._ended:
             self._watch = self._chunks.watch(self._ref, self._came)
+            self._streams.listening.add(self)
             self._read_log()
             self._future.add_done_callback(self._done)
         self._answer()
@@ -150,6 +167,7 @@ class _Reading:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+            self._streams.listening.discard(self)
 
     def _came(self, entry: ChunkEntry) -> None:
         self._heard.append(entry)
@@ -166,6 +184,7 @@ class _Reading:
     async def _read_now(self) -> None:
         """Read what is kept and has not come; once the call has ended, the last of it."""
         done = self._future.done()
+        self._stale = False
         if not done or self._future.failure is not None:  # Else the record has it all.
             with contextlib.suppress(NalarError):  # It is only a preview.
                 kept = await self._chunks.read(self._ref, after=self._whole_upto)
@@ -175,7 +194,7 @@ class _Reading:
         self._take_in()
         if done:
             self._finish()
-        elif self._future.done():
+        elif self._stale or self._future.done():
             self._read_log()
 
     def _take_in(self) -> None:
