@@ -38,6 +38,9 @@ TTL_MIN_S: Final = 1
 #: Headers of an archived record: where it stood in its session's log, and after which.
 REVISION: Final = "Nalar-Revision"
 FOLLOWS: Final = "Nalar-Follows"
+#: Copies on their way to the archive at a time: a commit waits behind all of them, and with
+#: `sync_interval: always` each is a write to disk.
+COPIES_TOGETHER: Final = 8
 #: How often a session's log is read again from a replica that lags behind the leader.
 LAG_READS_MAX: Final = 50
 LAG_PAUSE_S: Final = 0.02
@@ -190,10 +193,12 @@ class JetStreamLedger:
 
     async def archive(self, entries: Sequence[LedgerEntry], *, kept_s: float) -> None:
         now_s = SystemClock().now_s()
-        left_s = {entry.ref: kept_s - (now_s - entry.stored_s) for entry in entries}
-        await together(
-            self._copy(entry, left_s[entry.ref]) for entry in entries if left_s[entry.ref] > 0
-        )
+        left = [(entry, kept_s - (now_s - entry.stored_s)) for entry in entries]
+        kept = [(entry, left_s) for entry, left_s in left if left_s > 0]
+        for start in range(0, len(kept), COPIES_TOGETHER):
+            await together(
+                self._copy(entry, left_s) for entry, left_s in kept[start : start + COPIES_TOGETHER]
+            )
 
     async def _copy(self, entry: LedgerEntry, ttl_s: float) -> None:
         await self._link.request(_Copy(entry, ttl_s), self._timeout_s)

@@ -31,7 +31,7 @@ class Finding:
     """One thing that is wrong."""
 
     #: lost, left (had not ended in time), twice, fence, chain, money, effect, answer, overwritten,
-    #: snapshot, status, strange
+    #: snapshot, status, copy (differs from what was archived of it), strange
     kind: str
     what: str
 
@@ -180,13 +180,15 @@ class Check:
         self._accounts = {
             name: Account(name, ledger.snapshots.get((AGENT, name))) for name in ACCOUNTS
         }
+        self._records, self._differing = ledger.in_order()
         self._by_future: dict[str, list[Record]] = defaultdict(list)
-        for record in ledger.records:
+        for record in self._records:
             self._by_future[record.future].append(record)
 
     def findings(self) -> Iterator[Finding]:
         """Return everything that is wrong."""
         yield from (Finding("strange", what) for what in self._ledger.strange)
+        yield from (Finding("copy", record.where) for record in self._differing)
         yield from self._logs()
         yield from self._twice()
         yield from self._answers()
@@ -196,7 +198,7 @@ class Check:
         yield from self._snapshots()
 
     def _logs(self) -> Iterator[Finding]:
-        for record in self._ledger.records:
+        for record in self._records:
             if record.effect == "s":
                 if record.agent == AGENT and record.session in self._accounts:
                     yield from self._accounts[record.session].take(record)
@@ -214,7 +216,7 @@ class Check:
                 yield Finding("twice", f"{future} has {len(records)} records")
         children = Counter(
             (record.parent, record.body["method"])
-            for record in self._ledger.records
+            for record in self._records
             if record.agent == AGENT and record.parent in self._by_future
         )
         for (parent, method), times in children.items():
@@ -271,7 +273,7 @@ class Check:
                 yield Finding("money", f"{account.name} holds {account.balance}")
 
     def _overwritten(self) -> Iterator[Finding]:
-        keys = {record.sequence: record.own_key for record in self._ledger.records}
+        keys = {record.sequence: record.own_key for record in self._records}
         for sequence, key in self._announced.items():
             if not keys.get(sequence, "").endswith(key):
                 yield Finding("overwritten", f"{key} was stored at {sequence} and is gone")

@@ -17,6 +17,8 @@ SERVER_FREEZE: Final = "leader frozen"
 CALLER_KILL: Final = "caller killed"
 #: A controller is killed and started again.
 CONTROLLER_KILL: Final = "controller killed"
+#: Who keeps house is killed and started again.
+KEEPER_KILL: Final = "keeper killed"
 
 #: How often each happens, beside the others.
 WEIGHTS: Final[Mapping[str, int]] = {
@@ -26,6 +28,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     SERVER_FREEZE: 10,
     CALLER_KILL: 10,
     CONTROLLER_KILL: 5,
+    KEEPER_KILL: 10,
 }
 #: The first and the last fault come when this part of the work is done.
 _FIRST, _LAST = 0.04, 0.85

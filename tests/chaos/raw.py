@@ -17,6 +17,8 @@ QUEUES: Final = "NALAR_INV_"
 _BUCKET: Final = "$KV.nalar."
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_SUBJECT: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
+_REVISION: Final = "Nalar-Revision"
+_FOLLOWS: Final = "Nalar-Follows"
 _FETCH: Final = 1000
 _PATIENCE_S: Final = 10.0
 
@@ -50,6 +52,8 @@ class Record:
     fence: str | None
     expected: int | None
     body: Mapping[str, Any]
+    #: A copy outside the log; `sequence` and `expected` are its original's.
+    archived: bool = False
 
     @property
     def where(self) -> str:
@@ -89,7 +93,7 @@ class Ledger:
         """Take in one message; what is none of ours is remembered as strange."""
         kind, _, rest = entry.key.partition(".")
         try:
-            if kind == "call":
+            if kind in ("call", "archive"):
                 self.records.append(decode(entry))
             elif kind == "state":
                 agent, session = rest.split(".")
@@ -101,12 +105,27 @@ class Ledger:
         except ValueError as error:
             self.strange.append(f"{entry.key} at {entry.sequence}: {error}")
 
+    def in_order(self) -> tuple[list[Record], list[Record]]:
+        """Return the records by sequence, and those that differ from their own archived copy.
+
+        Of a record that stands in its log and archived there is one.
+        """
+        found: dict[tuple[int, str], Record] = {}
+        differing: list[Record] = []
+        for record in sorted(self.records, key=lambda one: (one.sequence, one.archived)):
+            there = found.setdefault((record.sequence, record.future), record)
+            if (there.body, there.expected) != (record.body, record.expected):
+                differing.append(record)
+        return list(found.values()), differing
+
 
 def decode(entry: Entry) -> Record:
     """Return the record that a message is; raises NoRecord."""
     parts = entry.key.split(".")
     if len(parts) != 7 or parts[1] not in ("s", "r"):
         raise NoRecord(f"{entry.key} is no ref")
+    if parts[0] == "archive":
+        return _archived(entry, parts)
     if (parts[1] == "r") != (parts[3] == "_"):
         raise NoRecord(f"{entry.key}: a session stands in the key exactly where state changes")
     body = _object(entry.body)
@@ -122,6 +141,16 @@ def decode(entry: Entry) -> Record:
         expected=None if expected is None else int(expected),
         body=body,
     )
+
+
+def _archived(entry: Entry, parts: list[str]) -> Record:
+    """Return the record that left its log: what it was compared over there is known by its key."""
+    if parts[1] != "s" or _REVISION not in entry.headers or _FOLLOWS not in entry.headers:
+        raise NoRecord(f"{entry.key} does not say where in a log it stood")
+    sequence, follows = int(entry.headers[_REVISION]), int(entry.headers[_FOLLOWS])
+    fence = f"{_BUCKET}call.s.{parts[2]}.{parts[3]}.>"
+    body = _object(entry.body)
+    return Record(sequence, *parts[1:], fence=fence, expected=follows, body=body, archived=True)
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

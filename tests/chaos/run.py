@@ -16,6 +16,7 @@ from tests.chaos.checker import HEARD, ORDERS, Finding
 from tests.chaos.plan import (
     CALLER_KILL,
     CONTROLLER_KILL,
+    KEEPER_KILL,
     SERVER_FREEZE,
     SERVER_KILL,
     WORKER_FREEZE,
@@ -67,6 +68,8 @@ class Options:
     callers: int = 3
     #: Words of commands that run controllers, `python -m` being said already.
     controllers: Sequence[Sequence[str]] = ()
+    #: Those who keep house: logs are cut while all goes on.
+    keepers: int = 0
     #: What the workers serve: the bank, or one that was sabotaged.
     module: str = "tests.chaos.bank"
     #: Added to the environment of all processes.
@@ -81,7 +84,8 @@ class Options:
 
     def chosen(self) -> Sequence[str]:
         kinds = [WORKER_KILL, WORKER_FREEZE, SERVER_KILL, CALLER_KILL]
-        return self.kinds or [*kinds, *([CONTROLLER_KILL] if self.controllers else [])]
+        kinds += [CONTROLLER_KILL] if self.controllers else []
+        return self.kinds or [*kinds, *([KEEPER_KILL] if self.keepers else [])]
 
 
 @dataclass
@@ -123,6 +127,7 @@ class Run:
     workers: list[Child] = field(default_factory=list[Child])
     callers: list[Child] = field(default_factory=list[Child])
     controllers: list[Child] = field(default_factory=list[Child])
+    keepers: list[Child] = field(default_factory=list[Child])
     struck: Counter[str] = field(default_factory=Counter[str])
     _ended: int = 0
     _read: dict[str, int] = field(default_factory=dict[str, int])
@@ -136,7 +141,7 @@ class Run:
             self.witness.start()
             heard = self.folder / HEARD
             await until(lambda: heard.exists() and heard.read_text())
-            for child in (*self.workers, *self.controllers):
+            for child in (*self.workers, *self.controllers, *self.keepers):
                 child.start()
             serving = [worker.file for worker in self.workers]
             await until(lambda: all(READY in file.read_text() for file in serving), QUIET_S)
@@ -154,7 +159,7 @@ class Run:
         return Outcome(findings, self.struck, met, self._transfers(), took_s)
 
     def _children(self) -> list[Child]:
-        return [self.witness, *self.workers, *self.callers, *self.controllers]
+        return [self.witness, *self.workers, *self.callers, *self.controllers, *self.keepers]
 
     def _prepare(self) -> None:
         options = self.options
@@ -188,6 +193,10 @@ class Run:
             self.callers.append(child)
         for number, command in enumerate(options.controllers):
             self.controllers.append(Child(f"controller-{number}", command, environ, self.folder))
+        self.keepers = [
+            Child(f"keeper-{number}", ["tests.chaos.keeper"], environ, self.folder)
+            for number in range(options.keepers)
+        ]
 
     # Faults.
 
@@ -249,8 +258,9 @@ class Run:
                     return
                 _again(alive[fault.whom % len(alive)])
             case kind:
-                some = self.workers if kind == WORKER_KILL else self.controllers
-                _again(some[fault.whom % len(some)])
+                some = {WORKER_KILL: self.workers, KEEPER_KILL: self.keepers}
+                these = some.get(kind, self.controllers)
+                _again(these[fault.whom % len(these)])
         self.struck[fault.kind] += 1
 
     async def _thaw(self, worker: Child, life: int) -> None:

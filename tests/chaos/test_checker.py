@@ -181,6 +181,30 @@ def of_nobody(forger: Forger) -> None:
     forger.ledger.add(Entry(50, "call.s.Account.account-0.f0", {}, b"{}"))
 
 
+def archived(forger: Forger, **wrong: Any) -> None:
+    """The one entry of Alice's log has left it."""
+    honest(forger)
+    [record] = [one for one in forger.ledger.records if one.future == "f1"]
+    body = {**record.body, **wrong.get("body", {})}
+    headers = {"Nalar-Revision": str(record.sequence), "Nalar-Follows": wrong.get("follows", "0")}
+    if not wrong.get("both"):
+        forger.ledger.records.remove(record)
+    key = record.own_key.removeprefix("$KV.nalar.").replace("call", "archive", 1)
+    forger.ledger.add(Entry(60, key, headers, json.dumps(body).encode()))
+
+
+def archived_and_there(forger: Forger) -> None:
+    archived(forger, both=True)
+
+
+def archived_otherwise(forger: Forger) -> None:
+    archived(forger, both=True, body={"worker": "another"})
+
+
+def archived_out_of_line(forger: Forger) -> None:
+    archived(forger, follows="7")
+
+
 WRONG: list[tuple[Callable[[Forger], None], set[str]]] = [
     (honest, set()),
     (lost, {"lost", "answer"}),
@@ -195,6 +219,10 @@ WRONG: list[tuple[Callable[[Forger], None], set[str]]] = [
     (answered_otherwise, {"answer"}),
     (wrongly_kept, {"snapshot"}),
     (of_nobody, {"strange"}),
+    (archived, set()),
+    (archived_and_there, set()),
+    (archived_otherwise, {"copy"}),
+    (archived_out_of_line, {"chain"}),
 ]
 
 

@@ -23,10 +23,11 @@ def prove(outcome: Outcome, options: Options) -> None:
     assert sum(outcome.struck.values()) == options.faults
     assert outcome.met["suspect"], "calls were delivered again"
     assert outcome.met["refused"] + outcome.met["found_done"], "calls had been done by others"
+    assert outcome.met["archived"], "logs were cut"
 
 
 async def test_three_hundred_transfers_survive_ten_faults(tmp_path: Path) -> None:
-    options = Options(seed=7, transfers=300, faults=10, rate=60)
+    options = Options(seed=7, transfers=300, faults=10, rate=60, keepers=2)
     async with one_server(tmp_path) as server:
         outcome = await Run(options, server, tmp_path).go()
     print(outcome)  # noqa: T201
@@ -38,7 +39,7 @@ async def test_three_hundred_transfers_survive_ten_faults(tmp_path: Path) -> Non
 async def test_ten_thousand_transfers_survive_a_hundred_faults(tmp_path: Path) -> None:
     options = Options(
         seed=1, transfers=9_999, faults=100, rate=60, work_s=0.02, lease_s=2.0,
-        controllers=CONTROLLERS,
+        controllers=CONTROLLERS, keepers=2,
     )  # fmt: skip
     async with one_server(tmp_path) as server:
         outcome = await Run(options, server, tmp_path).go()
@@ -55,6 +56,7 @@ async def test_three_thousand_transfers_survive_the_loss_of_leaders(tmp_path: Pa
     options = Options(
         seed=2, transfers=3_000, faults=30, rate=30, work_s=0.02, lease_s=4.0,
         controllers=CONTROLLERS,
+        keepers=2,
         kinds=ALL_KINDS,
     )  # fmt: skip
     async with three_servers(tmp_path) as servers:
