@@ -222,11 +222,37 @@ class JetStreamLedger:
     async def find(self, pattern: str, *, after: int = 0, upto: int = 0) -> list[LedgerEntry]:
         """What is archived while this reads is met again above: it is stored before it goes."""
         subject = subjects.pattern_subject(pattern)
-        messages = await self._reader.scan(subject, after=after)
-        if self._replicated and _end(messages, after) < upto:
-            messages = await self._scan_all(subject, after)
+        if self._replicated:
+            messages = await self._scan_replicas(subject, after, upto)
+        else:
+            messages = await self._reader.scan(subject, after=after)
         found = {entry.ref: entry for entry in _entries(messages) if entry.revision > after}
         return sorted(found.values(), key=lambda entry: entry.revision)
+
+    async def _scan_replicas(self, subject: str, after: int, upto: int) -> list[StoredMessage]:
+        """Scan until the replica that the last page came from has what it must have.
+
+        A page may come from one where a record has left its log, and the last page from another
+        that has no copy of it yet: so that one must have what the leader had after the first.
+        """
+        for _ in range(LAG_READS_MAX):
+            messages: list[StoredMessage] = []
+            wanted = after
+            async for page, more in self._reader.pages(subject, after=after):
+                if more and not messages:
+                    wanted = await self._newest(subject)
+                messages += page
+            end = _end(messages, after)
+            if end < upto:  # That one may be of something else.
+                wanted = max(wanted, await self._newest(subject))
+            if end >= wanted:
+                return messages
+            await asyncio.sleep(LAG_PAUSE_S)
+        raise Unavailable(f"{subject}: no replica has what the leader has")
+
+    async def _newest(self, subject: str) -> int:
+        message = await self._reader.last(subject)
+        return 0 if message is None else message.sequence
 
     async def find_root(self, root: RootId) -> LedgerEntry | None:
         subject = subjects.pattern_subject(subjects.root_pattern(root))

@@ -100,7 +100,18 @@ class StreamReader:
 
         From any replica.
         """
-        return await self._batches({"seq": after + 1, "next_by_subj": subject, "batch": BATCH})
+        return [message async for page, _ in self.pages(subject, after=after) for message in page]
+
+    async def pages(
+        self, subject: str, *, after: int = 0
+    ) -> AsyncIterator[tuple[list[StoredMessage], bool]]:
+        """Do as `scan`, page by page, and tell of each whether there is another.
+
+        Each may come from another replica.
+        """
+        query = {"seq": after + 1, "next_by_subj": subject, "batch": BATCH}
+        async for batch in self._each_batch(query):
+            yield batch.messages, bool(batch.pending)
 
     async def oldest(self, subject: str, count: int) -> tuple[list[StoredMessage], int]:
         """Return the oldest messages of `subject`, `count` at the most, and how many follow them.
@@ -113,8 +124,8 @@ class StreamReader:
     async def blobs_named(self) -> set[str]:
         """Return the blobs that messages of the stream name, without keeping the messages."""
         found: set[str] = set()
-        async for messages in self._each_batch({"seq": 1, "next_by_subj": ">", "batch": BATCH}):
-            for message in messages:
+        async for batch in self._each_batch({"seq": 1, "next_by_subj": ">", "batch": BATCH}):
+            for message in batch.messages:
                 found |= blobs_named(message.data)
         return found
 
@@ -170,13 +181,13 @@ class StreamReader:
                 return batch
 
     async def _batches(self, query: dict[str, Any]) -> list[StoredMessage]:
-        return [message async for batch in self._each_batch(query) for message in batch]
+        return [message async for batch in self._each_batch(query) for message in batch.messages]
 
-    async def _each_batch(self, query: dict[str, Any]) -> AsyncIterator[list[StoredMessage]]:
+    async def _each_batch(self, query: dict[str, Any]) -> AsyncIterator[_Batch]:
         """Read on until nothing is pending; the server also ends a batch by its size."""
         while True:
             batch = await self._batch(query)
-            yield batch.messages
+            yield batch
             if not batch.pending or not batch.messages:
                 return
             query = query | {"seq": batch.messages[-1].sequence + 1}

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import orjson
 import pytest
 
 from nalar.bus import subjects
+from nalar.client.archiving import Archiver, Bounds
 from nalar.errors import CommitLost, CommitUnknown
 from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId
 from nalar.statestore.jetstream import JetStreamBackend, open_jetstream
+from nalar.statestore.port import KeyValueEntry
 from tests.nodes import Nodes, three_nodes
 
 ROUNDS = 300
@@ -49,8 +52,18 @@ async def commit(writer: JetStreamBackend, ref: Ref, expected: int) -> str:
     return "accepted"
 
 
+async def cut(keeper: JetStreamBackend, agent: AgentName, upto: int) -> None:
+    """Have what is below a revision leave the log, as if a snapshot covered it."""
+    covering = orjson.dumps({"v": 1, "upto": upto, "ids": {}, "state": {}})
+    snapshot = KeyValueEntry(f"state.{agent}.{SESSION}", 1, covering)
+    archiver = Archiver(keeper.ledger, kept_s=600.0, bounds=Bounds(long=5, kept=1))
+    await archiver.cut(snapshot, cutoff=0)
+
+
 async def races(writers: list[JetStreamBackend], agent: AgentName, rounds: int) -> Counter[str]:
     """Let all writers commit at one revision, again and again; count what became of it.
+
+    Meanwhile the log is cut behind them.
 
     What was accepted is counted in the log, whatever the writers heard: "two" are rounds after
     which it had grown by more than one entry.
@@ -62,9 +75,13 @@ async def races(writers: list[JetStreamBackend], agent: AgentName, rounds: int) 
             Ref("s", agent, SESSION, RootId(f"r{number}"), parent, FutureId(f"f{number}-{writer}"))
             for writer, parent in enumerate([SABOTEUR] + [FutureId("p")] * (WRITERS - 1))
         ]
-        heard = await asyncio.gather(
-            *[commit(at, ref, revision) for at, ref in zip(writers, refs, strict=True)]
-        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(cut(writers[number % WRITERS], agent, revision))
+            committing = [
+                tasks.create_task(commit(at, ref, revision))
+                for at, ref in zip(writers, refs, strict=True)
+            ]
+        heard = [task.result() for task in committing]
         seen.update(heard)
         entries, revision = await writers[0].ledger.session_log(agent, SESSION, after=revision)
         accepted = {ref for ref, word in zip(refs, heard, strict=True) if word == "accepted"}
@@ -77,13 +94,19 @@ async def races(writers: list[JetStreamBackend], agent: AgentName, rounds: int) 
 async def test_of_commits_at_one_revision_one_is_accepted(
     writers: list[JetStreamBackend], nodes: Nodes
 ) -> None:
-    seen = await races(writers, AgentName("Fenced"), ROUNDS)
+    agent = AgentName("Fenced")
+    seen = await races(writers, agent, ROUNDS)
     print(f"{ROUNDS} rounds of {WRITERS} writers on three nodes: {dict(seen)}")  # noqa: T201
     assert seen["two"] == 0
     assert seen["one"] > ROUNDS * 0.9
     assert seen["lost"] + seen["unclear"] > ROUNDS, "the writers did race"
     state = await nodes.agree(subjects.bucket_stream(subjects.LEDGER_BUCKET))
     assert state["messages"] >= seen["one"]
+    log, _ = await writers[0].ledger.session_log(agent, SESSION, after=0)
+    assert len(log) <= 6, "it was cut all the while"
+    for writer in writers:
+        found = await writer.ledger.find(f"call.s.{agent}.*.*.*.*", upto=log[-1].revision)
+        assert len({entry.ref for entry in found}) == len(found) == seen["one"]
 
 
 async def test_of_records_of_one_call_one_is_accepted(writers: list[JetStreamBackend]) -> None:
