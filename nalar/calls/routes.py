@@ -27,7 +27,7 @@ class Routes:
 
     def lane(self, invocation: Invocation, *, stateful: bool) -> str:
         """Return the lane that a call belongs in."""
-        if self._moved and invocation.ref.effect == "s":
+        if self._moved and stateful:  # Reads too: elsewhere they would see what was there once.
             slot = self._moved.get((invocation.ref.agent, invocation.session))
             if slot is not None:
                 return slot_lane(slot)

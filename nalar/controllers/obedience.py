@@ -68,13 +68,14 @@ class Obedience:
         preempt(self._intake.held.values())
 
     async def _give_up(self, agent: AgentName, session: SessionId) -> None:
-        """Write a session's snapshot, for whoever has it next, and forget our copy."""
-        known = self._sessions.peek(agent, session)
+        """Forget our copy of a session, and write its snapshot for whoever has it next."""
+        # Also while a call runs on it, and where the session comes to: it may have been here
+        # before, and a copy that was left, or is being loaded, is old by now.
+        known = self._sessions.drop_session(agent, session)
         lock = f"{agent}/{session}"
         held = self._intake.held.values()
         if known is not None and all(it.invocation.lock != lock for it in held):
             await self._sessions.save(known, self._clock.now_s())
-            self._sessions.drop(known)
 
     async def _end(self, directive: Drain | Kill) -> None:
         # Obeyed once: another worker of this name must not find it.

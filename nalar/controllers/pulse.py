@@ -150,8 +150,9 @@ class Pulse:
         thread, self._thread = self._thread, None
         if self._lifeline is not None and thread is not None:
             closing = asyncio.run_coroutine_threadsafe(self._lifeline.close(), thread.loop)
-            with contextlib.suppress(NalarError):
-                await asyncio.wrap_future(closing)
+            with contextlib.suppress(NalarError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    await asyncio.wrap_future(closing)
         if thread is not None:
             await self._loop.run_in_executor(None, thread.stop)
 

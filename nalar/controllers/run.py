@@ -111,6 +111,7 @@ class Runner:
         if entry is None:
             return False
         self._results.announce(entry)
+        self._results.seen.note(entry)  # Our copy of its session may be older.
         with contextlib.suppress(MalformedMessage):
             await bury(self._backend, self._settings, held, decode_record(ref, entry.body))
         return True
@@ -158,8 +159,13 @@ class Runner:
 
     async def _done_before(self, held: Held) -> bool:
         """Ask the ledger, if this is not the first the queue has seen of the call."""
+        if not held.suspect:
+            return False
         ref = held.invocation.ref
-        return held.suspect and bool(await self._backend.ledger.read([ref]))
+        entry = (await self._backend.ledger.read([ref])).get(ref)
+        if entry is not None:
+            self._results.seen.note(entry)  # Our copy of its session may be older.
+        return entry is not None
 
     async def _run_plain(self, held: Held) -> None:
         fields = None
@@ -185,10 +191,7 @@ class Runner:
             session = await self._open(held)
             with session.used():
                 # The fold decides; the extra read finds calls that its snapshot no longer names.
-                folded = session.fold.has(future)
-                if folded or await self._done_before(held):
-                    if not folded:
-                        self._sessions.drop(session)  # It may lack the record, for all we know.
+                if session.fold.has(future) or await self._done_before(held):
                     self._results.read_soon(held.invocation.ref)
                     return
                 fields = self._take_fields(held, session)

@@ -89,7 +89,8 @@ class Sessions:
         self._backend = backend
         self._settings = settings
         self._known: OrderedDict[tuple[AgentName, SessionId], Session] = OrderedDict()
-        #: How often each slot was dropped: what of it was being loaded meanwhile is old.
+        #: How often each slot, or a session of it, was dropped: what of it was being loaded
+        #: meanwhile is old.
         self._drops: Counter[tuple[AgentName, int]] = Counter()
 
     def peek(self, agent: AgentName, name: SessionId) -> Session | None:
@@ -130,6 +131,11 @@ class Sessions:
         key = session.agent, session.name
         if self._known.get(key) is session:
             del self._known[key]
+
+    def drop_session(self, agent: AgentName, name: SessionId) -> Session | None:
+        """Forget the copy of a session that is served elsewhere from now on, or was; return it."""
+        self._drops[agent, slot_of(name, self._settings.slots)] += 1
+        return self._known.pop((agent, name), None)
 
     def drop_slot(self, agent: AgentName, slot: int) -> list[Session]:
         """Forget the copies of a slot that another worker owns, or is about to; return them."""

@@ -191,6 +191,14 @@ class CallsCounter(nalar.Agent, stateful=True):
         return len(self.seen)
 
 
+@nalar.workflow(name="calls_write_then_read")
+async def write_then_read(x: int) -> list[int]:
+    await CallsCounter.push(x)
+    RUNS["written"] = RUNS.get("written", 0) + 1
+    await GATES["written"].wait()
+    return await CallsCounter.look()
+
+
 class CallsShelf(nalar.Agent, stateful=True):
     """Keeps models with bytes in them, at every depth."""
 

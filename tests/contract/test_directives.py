@@ -38,6 +38,10 @@ async def tool(name: str) -> str:
 class DirectDesk(nalar.Agent, stateful=True):
     notes: nalar.ManagedList[str]
 
+    @nalar.method(read_only=True)
+    async def look(self) -> list[str]:
+        return list(self.notes)
+
     @nalar.method
     async def note(self, text: str, gate: str = "") -> list[str]:
         BEGAN.append(text)
@@ -197,6 +201,28 @@ async def test_a_move_survives_the_death_of_the_new_worker_and_its_withdrawal(
     assert await lost == ["1"]
     await steering.withdraw(route)
     assert await desk.note("2") == ["1", "2"]
+
+
+async def test_a_session_that_comes_back_is_read_anew_where_a_call_ran_when_it_left(
+    cluster: Cluster,
+) -> None:
+    await cluster.client()
+    steering, route, old, new = await moved(cluster, "s")
+    desk = DirectDesk.options(session="s")
+    running = desk.note("1", "gate")
+    await until(lambda: BEGAN == ["1"])
+    await obeyed(await steering.direct(route), old, new)
+    GATES["gate"].set()
+    assert await running == ["1"]
+    assert await desk.note("2") == ["1", "2"]
+    for number in (3, 4):
+        assert len(await desk.note(str(number))) == number
+        await cluster.client()  # Has heard of nothing.
+        assert len(await desk.look()) == number
+    await steering.withdraw(route)
+    # Passed on to where the hash says, or read here: neither worker has an older copy.
+    for _ in range(2):
+        assert await desk.look() == ["1", "2", "3", "4"]
 
 
 async def test_directives_that_come_thick_and_fast_lose_no_call(cluster: Cluster) -> None:

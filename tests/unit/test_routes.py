@@ -25,6 +25,12 @@ def test_a_session_is_served_by_its_hash_until_it_is_moved_and_again_after() -> 
     assert routes.lane(call(), stateful=True) == slot_lane(HOME)
 
 
+def test_reads_of_a_session_go_where_it_is() -> None:
+    routes = Routes(SLOTS)
+    routes.obey(AWAY, withdrawn=False)
+    assert routes.lane(call("r"), stateful=True) == slot_lane(AWAY.slot)
+
+
 def test_a_slot_that_there_is_not_is_no_way() -> None:
     routes = Routes(SLOTS)
     routes.obey(Route(DESK, SESSION, SLOTS), withdrawn=False)

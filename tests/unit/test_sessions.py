@@ -78,6 +78,20 @@ async def test_what_was_being_loaded_when_its_slot_was_given_up_is_loaded_anew()
     assert load.result().fold.revision == revision
 
 
+async def test_what_was_being_loaded_when_its_session_was_moved_is_loaded_anew() -> None:
+    sessions, ledger, store = held_up()
+    async with asyncio.TaskGroup() as tasks:
+        load = tasks.create_task(sessions.open(AGENT, NAME))
+        answered = await ledger.asked.get()
+        revision = await commit_one(store)
+        assert sessions.drop_session(AGENT, NAME) is None
+        answered.set()
+        (await ledger.asked.get()).set()
+    assert load.result().fold.revision == revision
+    assert sessions.drop_session(AGENT, NAME) is load.result()
+    assert sessions.peek(AGENT, NAME) is None
+
+
 async def test_a_copy_that_another_has_replaced_is_dropped_alone() -> None:
     sessions, ledger, _ = held_up()
     old = await loaded(sessions, ledger)
