@@ -2,7 +2,7 @@
 
 from nalar.agents.executor import Outcome, describe_error
 from nalar.controllers.held import Held
-from nalar.errors import ArgumentError
+from nalar.errors import ArgumentError, Unavailable
 from nalar.messages import Payload, Record
 from nalar.statestore.managed import ManagedFields
 
@@ -38,6 +38,19 @@ def record_of(
         orphans=held.orphans,
         after=invocation.after if held.slot is None else None,
     )
+
+
+def kept_s(held: Held, finished: float, retention_s: float) -> float:
+    """Return how long the record of a call that ends now is to be kept, in seconds.
+
+    Raises Unavailable for a call that began here in time and whose record, had another worker
+    written it, would have expired by now: this process slept, and nothing would refuse a second
+    one. If there was none, the message comes again and is looked at anew.
+    """
+    deadline = held.invocation.deadline
+    if 0 < held.started_s <= deadline and finished > deadline + retention_s:
+        raise Unavailable("this process slept for so long that its record would have expired")
+    return max(1.0, deadline - finished) + retention_s
 
 
 def changed(outcome: Outcome, fields: ManagedFields, path: str) -> tuple[Outcome, bytes | None]:

@@ -28,7 +28,7 @@ from nalar.controllers.held import Held
 from nalar.controllers.instances import Instances
 from nalar.controllers.living import Living
 from nalar.controllers.outcomes import crashed, unreadable, within_limits
-from nalar.controllers.recording import changed, record_of
+from nalar.controllers.recording import changed, kept_s, record_of
 from nalar.controllers.rejection import end_unread
 from nalar.controllers.retries import Retries
 from nalar.controllers.settle import Settled, Settlement, Settler
@@ -367,7 +367,7 @@ class Runner:
     ) -> Settlement:
         finished = self._clock.now_s()
         record = record_of(held, outcome, delta, self._worker, started, finished)
-        ttl_s = max(1.0, held.invocation.deadline - finished) + self._settings.retention_s
+        ttl_s = kept_s(held, finished, self._settings.retention_s)
         held.failed = outcome.error is not None
         settlement = await self._settler.settle(record, session, ttl_s=ttl_s)
         if settlement.entry is not None:

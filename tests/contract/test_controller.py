@@ -134,6 +134,25 @@ async def test_one_of_several_leads_and_another_takes_over_and_does_nothing_twic
         assert other.policies.names == [WELL]
 
 
+async def test_of_five_controllers_one_leads_and_each_directive_is_written_once(
+    backend: Backend,
+) -> None:
+    written: list[int] = []
+    watch = backend.control.watch(DIRECTIVE, lambda entry: written.append(entry.revision))
+    async with contextlib.AsyncExitStack() as stack:
+        controllers = [
+            await stack.enter_async_context(controlling(backend, WELL)) for _ in range(5)
+        ]
+        for controller in controllers:
+            await until(lambda controller=controller: stands(controller, key_of(ACME)) is not None)
+        [leader] = [it for it in controllers if it.leadership.epoch]
+        seen = leader.figures.decisions
+        await until(lambda: leader.figures.decisions > seen + 5)
+        assert [it.leadership.epoch for it in controllers if it is not leader] == [0] * 4
+    watch.close()
+    assert len(written) == 1
+
+
 async def test_a_leader_that_died_is_followed_once_its_lease_has_lapsed(backend: Backend) -> None:
     dead = orjson.dumps({"name": "dead"})
     revision = await backend.control.put(LEADER, dead, expected=0, ttl_s=1.0)

@@ -1,6 +1,7 @@
 """Controllers beside real workers: killed half-way, swapped while they run, and contained."""
 
 import signal
+import time
 from pathlib import Path
 
 from nalar import connect
@@ -20,6 +21,8 @@ class Odd:
         while True:
             pass
 """
+#: Another controller leads within this after the first was killed; its lease is 5 s.
+LEADS_S = 10.0
 RELIEF = "prefix_affinity,rebuild_s=0.1"
 
 
@@ -58,7 +61,9 @@ def test_a_controller_is_killed_another_takes_over_and_with_none_work_goes_on(
     assert "leads in epoch" not in second.said
     stuck_and_freed(served, url, "before")
     first.signal(signal.SIGKILL)
+    killed_at = time.perf_counter()
     second.says("leads in epoch")
+    assert time.perf_counter() - killed_at < LEADS_S
     stuck_and_freed(served, url, "after")
     assert "led by second" in served("policy", "ls").stderr
     second.signal(signal.SIGTERM)

@@ -1,8 +1,10 @@
 """Workers that freeze at an exact point, are taken for dead, and wake up again."""
 
+import dataclasses
 from pathlib import Path
 
 from nalar.bus.embedded import EmbeddedServer
+from tests.contract.worlds import eventually
 from tests.faults.bank import Bank, all_cases
 
 #: How often the workflow, the child and the account are run when the worker freezes there and
@@ -39,3 +41,22 @@ async def test_a_worker_frozen_at_a_point_changes_nothing_when_it_wakes(
         assert bank.runs() == tuple(count + 1 for count in FREEZES[fault])
 
     assert await all_cases(server.url, tmp_path, FREEZES, case) == {}
+
+
+async def test_a_worker_that_slept_until_a_record_had_expired_writes_no_other(bank: Bank) -> None:
+    """It would be taken: nothing stands there that refuses it."""
+    bank.cluster.settings = dataclasses.replace(bank.cluster.settings, retention_s=1.0)
+    zombie = await bank.victim("before_run:stop:1", bank.desk.names[1])
+    asked = bank.desk.vet.options(deadline_s=2)(bank.log, 1)
+    await zombie.fails("before_run:stop:1")
+    await bank.heir(bank.desk.names[1])
+    assert await asked == 1
+
+    async def expired() -> bool:
+        return not await bank.records(asked.ref)
+
+    await eventually(expired)
+    zombie.wake()
+    await zombie.says(f"{bank.desk.names[1]}.run .*its record would have expired")
+    assert await expired()
+    assert await bank.client.dead_letters(bank.desk.names[1]) == []
