@@ -58,27 +58,32 @@ class Archiver:
         if len(tokens) != 2 or not covered:  # noqa: PLR2004 -- agent and session: no other is ours
             return Cut()
         agent, session = AgentName(tokens[0]), SessionId(tokens[1])
-        piece = await self._ledger.oldest(agent, session, count=PIECE)
+        # One entry: most logs are short, and looking for more than there are is dear.
+        piece = await self._ledger.oldest(agent, session, count=1)
         removed = 0
         if piece.entries and piece.entries[0].revision < min(cutoff, covered):
             removed = await self._ledger.trim(agent, session, before=min(cutoff, covered))
-        long = piece.length - removed > self._bounds.long
-        archived = await self._archive(agent, session, covered) if long else 0
+        length = piece.length - removed
+        surplus = length - self._bounds.kept if length > self._bounds.long else 0
+        archived = await self._archive(agent, session, covered, surplus)
         return Cut(archived, removed, settled=cutoff >= covered)
 
-    async def _archive(self, agent: AgentName, session: SessionId, covered: int) -> int:
+    async def _archive(
+        self, agent: AgentName, session: SessionId, covered: int, surplus: int
+    ) -> int:
         archived = 0
-        while True:
-            piece = await self._ledger.oldest(agent, session, count=PIECE)
-            surplus = piece.length - self._bounds.kept
-            moving = [entry for entry in piece.entries[:surplus] if entry.revision < covered]
-            if surplus <= 0 or not moving:
-                return archived
+        while surplus > archived:
+            count = min(PIECE, surplus - archived)
+            piece = await self._ledger.oldest(agent, session, count=count)
+            moving = [entry for entry in piece.entries if entry.revision < covered]
+            if not moving:
+                break
             await self._ledger.archive(moving, kept_s=self._kept_s)
             before = moving[-1].revision + 1
             if not (gone := await self._ledger.trim(agent, session, before=before)):
-                return archived  # Somebody else is at it.
+                break  # Somebody else is at it.
             archived += gone
+        return archived
 
 
 def _covered(snapshot: bytes | None) -> int:

@@ -40,7 +40,7 @@ REVISION: Final = "Nalar-Revision"
 FOLLOWS: Final = "Nalar-Follows"
 #: Copies on their way to the archive at a time: a commit waits behind all of them, and with
 #: `sync_interval: always` each is a write to disk.
-COPIES_TOGETHER: Final = 8
+COPIES_TOGETHER: Final = 4
 #: How often a session's log is read again from a replica that lags behind the leader.
 LAG_READS_MAX: Final = 50
 LAG_PAUSE_S: Final = 0.02
