@@ -9,6 +9,7 @@ from nalar.client.client import Client
 from nalar.cluster.fleet import Fleet
 from nalar.cluster.placement import groups_of, place
 from nalar.errors import NalarError
+from nalar.health import Health, judge
 from nalar.serve import connect
 from nalar.settings import Settings
 
@@ -105,6 +106,7 @@ async def _stored(client: Client) -> list[Finding]:
             Finding("note", f"calls that wait in nobody's hands (suspended): {sleeping:,}")
         )
     found += [_blocked(worker) for worker in workers if worker.get("blocked_s")]
+    found += [_cut_off(one) for one in map(judge, workers) if one.reconnects or one.lapses]
     served = {name for worker in workers for name in worker["agents"]}
     for told, queue in zip(agents, queues, strict=True):
         found.append(_store(queue))
@@ -149,6 +151,15 @@ def _blocked(worker: dict[str, Any]) -> Finding:
         f"{worker['blocked_in']} blocks its event loop"
     )
     return Finding("wrong", what, "code that blocks belongs in a `def`, which gets a thread")
+
+
+def _cut_off(worker: Health) -> Finding:
+    what = f"worker {worker.worker} is back after it lost the server {worker.reconnects} times"
+    if worker.away_s:
+        what += f", for {worker.away_s:g} s the last time"
+    if worker.lapses:
+        what += f"; others took it for dead {worker.lapses} times"
+    return Finding("note", what, "its log says when; look at the network there, and the server")
 
 
 def _store(store: Store) -> Finding:

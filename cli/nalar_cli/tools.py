@@ -1,4 +1,4 @@
-"""`nalar doctor`, `stubs` and `version`."""
+"""`nalar doctor`, `health`, `stubs`, `housekeep` and `version`."""
 
 import sys
 from enum import StrEnum
@@ -15,6 +15,7 @@ from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 if TYPE_CHECKING:
     from nalar.client.client import Client
     from nalar.client.housekeeping import Swept
+    from nalar.health import Health
 
 _MARKS = {"ok": "ok   ", "wrong": "WRONG", "note": "note "}
 
@@ -29,6 +30,7 @@ class Language(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(epilog="Example: nalar doctor -s nats://queue.example:4222")(doctor)
+    app.command(epilog="Example: nalar health --worker $HOSTNAME || echo not ready")(health)
     app.command(epilog="Example: nalar stubs flows.py --out flows_stubs.py")(stubs)
     app.command(epilog="Example: nalar housekeep --every 600")(housekeep)
     app.command()(version)
@@ -53,6 +55,38 @@ def doctor(output: Listing = Output.table, server: Server = None, creds: Creds =
             if finding.remedy:
                 printing.write(f"       -> {finding.remedy}")
     if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+def health(
+    worker: Annotated[
+        str, typer.Option("--worker", metavar="NAME", help="This one, instead of all.")
+    ] = "",
+    output: Listing = Output.table,
+    server: Server = None,
+    creds: Creds = None,
+) -> None:
+    """Say whether workers are ready, for a readiness probe.
+
+    Exit code 0 if the worker (without --worker: any) serves; 1 if it drains, its event loop is
+    blocked, it is not alive, or the server does not answer. A worker that lost the server says
+    afterwards how often, and for how long the last time.
+
+    Make no liveness probe of it: a worker waits for a server that is away and goes on when it is
+    back, and ends by itself when its code blocks for ever. To be started again would cost it its
+    work.
+    """
+    from dataclasses import asdict
+
+    from nalar.health import health_of
+
+    async def work(client: "Client") -> "list[Health]":
+        return await health_of(client, worker)
+
+    found = with_client(settings_of(server, creds), work)
+    columns = ["worker", "state", "why", "slots", "running", "queued", "reconnects", "away_s"]
+    printing.listing([asdict(one) for one in found], columns, output)
+    if not any(one.state == "ready" for one in found):
         raise typer.Exit(1)
 
 

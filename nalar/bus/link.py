@@ -70,6 +70,8 @@ class Link:
         self._server: dict[str, Any] = {}
         self._last_errors: list[str] = []
         self.losses = 0
+        #: For how long the server was away the last time, in seconds.
+        self._away_s = 0.0
         self.closed = False
 
     # Opening and closing.
@@ -158,8 +160,8 @@ class Link:
             self._say("lost the server at %s; trying again until it is back", self._url)
             self._stand(await self._reconnect())
             self.losses += 1
-            after_s = self._loop.time() - lost_at
-            self._say("the server at %s is back after %.1f s", self._url, after_s)
+            self._away_s = self._loop.time() - lost_at
+            self._say("the server at %s is back after %.1f s", self._url, self._away_s)
             self._announce()
 
     async def _watched(self, connection: Connection) -> None:
@@ -240,6 +242,7 @@ class Link:
             "url": self._connection.url if self._connection else self._shown_urls,
             "state": "connected" if self.connected else "closed" if self.closed else "reconnecting",
             "reconnects": self.losses,
+            "away_s": round(self._away_s, 1),
             "last_errors": list(self._last_errors),
         }
 

@@ -62,6 +62,8 @@ class Membership:
         #: One look at the leases at a time: what one has opened, another must not close half-way.
         self._turn = asyncio.Lock()
         self._retired = False
+        #: How often this worker was taken for dead.
+        self._lapses = 0
         self._peers: tuple[int, dict[AgentName, int]] | None = None
         self._stale = True
         self._lapsed = False
@@ -91,6 +93,7 @@ class Membership:
     def lapsed(self) -> None:
         """Our entry had lapsed: others may own our slots."""
         self._lapsed = True
+        self._lapses += 1
         log.warning(
             "%s: others took this worker for dead, for it gave no sign of life for over %g s: its "
             "slots are theirs, and what its running calls did to their sessions will be refused",
@@ -228,6 +231,10 @@ class Membership:
         for agent, slot in sorted(self._own):
             slots.setdefault(agent, []).append(slot)
         return slots
+
+    def describe(self) -> dict[str, object]:
+        """Return what the registry shows of this worker's leases."""
+        return {"slots": len(self._own), "draining": self._retired, "lapses": self._lapses}
 
     def retire(self) -> None:
         """Take no more slots: the worker is about to leave."""

@@ -220,7 +220,12 @@ class Pulse:
                 await self._renew(self._said(told))
 
     def _said(self, told: dict[str, object]) -> bytes:
-        """Return the entry, with how long it is good for: a server may forget that."""
+        """Return the entry, with how long it is good for: a server may forget that.
+
+        And with how often the worker's connection was lost, and for how long the last time.
+        """
+        connection = self._backend.describe()
+        told = told | {name: connection.get(name, 0) for name in ("reconnects", "away_s")}
         return orjson.dumps({**told, "lease_s": self._settings.lease_s})
 
     def _held(self) -> list[tuple[Delivery, bool]]:

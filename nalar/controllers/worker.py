@@ -127,7 +127,6 @@ class Worker:
             backend, settings, name, self.describe, self._holds, self._taken_for_dead
         )
         #: How often others took this worker for dead.
-        self._lapses = 0
         backend.on_reconnect(self._membership.doubt)
 
     # Life.
@@ -212,7 +211,7 @@ class Worker:
             "agents": sorted(self._intake.agents),
             "concurrency": self._settings.concurrency,
             "finished": self._finished,
-            "lapses": self._lapses,
+            **self._membership.describe(),
             **self._state.counts(),
         }
 
@@ -221,7 +220,6 @@ class Worker:
 
     def _taken_for_dead(self) -> None:
         """Our entry in the registry had expired: we were frozen, or cut off from the server."""
-        self._lapses += 1
         self._membership.lapsed()
 
     # Lanes.

@@ -9,6 +9,7 @@ import pytest
 
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from tests.faults.bank import Bank, opened
+from tests.proxy import Cable, cable
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
     asyncio.run(running.start())
     yield running
     asyncio.run(running.stop())
+
+
+@pytest.fixture
+async def line(server: EmbeddedServer) -> AsyncIterator[Cable]:
+    """A cable to the server that outlives whoever is connected through it."""
+    async with cable(server.url) as laid:
+        yield laid
 
 
 @pytest.fixture

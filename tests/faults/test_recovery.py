@@ -10,10 +10,14 @@ import nalar
 from nalar.bus import subjects
 from nalar.bus.embedded import EmbeddedServer
 from nalar.controllers.roster import WORKERS
+from nalar.diagnose import diagnose
+from nalar.health import health_of
 from nalar.ids import AgentName
 from nalar.statestore.jetstream import JetStreamBackend
+from tests.clusters import until
 from tests.contract.worlds import eventually
 from tests.faults.bank import LEASE_S, Bank
+from tests.proxy import Cable
 
 #: A server that was started again is back in use within this.
 BACK_S = 10.0
@@ -62,6 +66,27 @@ async def test_a_server_that_freezes_and_wakes_is_used_again_and_no_worker_is_bl
         await eventually(lambda seen=seen: newer(bank, seen))
     # It ran all the time: that it could not say so is another matter.
     assert "did not run" not in worker.said
+
+
+async def test_a_worker_that_lost_the_server_is_ready_when_it_is_back_and_says_that_it_was_away(
+    line: Cable, bank: Bank
+) -> None:
+    host = await bank.cluster.worker(*bank.desk.names, url=line.url, lease_s=3.0)
+    assert host.worker is not None
+    name = host.worker.name
+    [before] = await health_of(bank.client, name)
+    assert (before.state, before.reconnects) == ("ready", 0)
+    line.cut()
+    await until(lambda: host.backend.describe()["state"] == "reconnecting")
+    line.mend()
+
+    async def told() -> bool:
+        [now] = await health_of(bank.client, name)
+        return (now.state, now.reconnects) == ("ready", 1)
+
+    await eventually(told)
+    said = [finding.what for finding in await diagnose(bank.cluster.settings)]
+    assert any(f"{name} is back after it lost the server" in what for what in said)
 
 
 async def test_a_queue_that_was_deleted_is_made_again(bank: Bank) -> None:

@@ -3,18 +3,17 @@
 import asyncio
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 import nalar
-from nalar.bus.embedded import EmbeddedServer
 from nalar.errors import StreamRestarted
 from nalar.futures import Future
 from tests.clusters import until
 from tests.contract.worlds import eventually
 from tests.faults.bank import Bank
-from tests.proxy import Cable, cable
+from tests.proxy import Cable
 
 #: Lets a generator's next value out, by its name and which of its executions it is.
 GATES: defaultdict[tuple[str, int], asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(0))
@@ -37,13 +36,6 @@ async def tell(name: str, upto: int) -> AsyncIterator[int]:
 def let(name: str, count: int, execution: int = 0) -> None:
     for _ in range(count):
         GATES[name, execution].release()
-
-
-@pytest.fixture
-async def line(server: EmbeddedServer) -> AsyncGenerator[Cable]:
-    """A cable that outlives whoever is connected through it."""
-    async with cable(server.url) as laid:
-        yield laid
 
 
 async def kept(bank: Bank, future: Future[list[int]], count: int) -> None:
