@@ -33,11 +33,27 @@ class Findings:
         self, running: Iterable[asyncio.Task[None]], hanging: Iterable[asyncio.Task[None]]
     ) -> None:
         """Every future resolves."""
-        for task in hanging:
-            self.add(f"a script hangs: {task.get_coro()}")
+        # In an order of our own: asyncio hands out sets.
+        for where in sorted(map(_where, hanging)):
+            self.add(f"a script hangs: {where}")
         for task in running:
             if task.done() and (error := task.exception()) is not None:
                 self.add(f"a script failed: {error!r}")
+
+
+def _name(task: asyncio.Task[None]) -> str:
+    coroutine: Any = task.get_coro()
+    return str(coroutine.__qualname__)
+
+
+def _where(task: asyncio.Task[None]) -> str:
+    """Say where a task waits. Without addresses: a seed is to find the same each time."""
+    lines: list[str] = []
+    coroutine: Any = task.get_coro()
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        lines.append(f"{coroutine.__qualname__}:{frame.f_lineno}")
+        coroutine = coroutine.cr_await
+    return " > ".join(lines)
 
 
 def look(findings: Findings) -> None:
@@ -191,6 +207,6 @@ def _look_at_processes(findings: Findings) -> None:
             findings.add(f"{node.name} still holds {list(worker._held)}")
         for task in node.host._tasks:
             if task.done():
-                findings.add(f"{node.name} has lost a task: {task}")
+                findings.add(f"{node.name} has lost a task: {_name(task)}")
     for error in world.errors:
         findings.add(f"unexpected: {error}")

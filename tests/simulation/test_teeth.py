@@ -126,6 +126,18 @@ BROKEN: list[tuple[Callable[[pytest.MonkeyPatch], None], int]] = [
 ]
 
 
+def test_what_is_found_of_a_broken_rule_is_the_same_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    never_delivering_again(monkeypatch)
+    first = simulate(0)
+    kept_alive = [object() for _ in range(100_000)]  # What follows is put elsewhere in memory.
+    again = simulate(0)
+    assert first.findings
+    assert (first.trace, first.findings) == (again.trace, again.findings)
+    assert kept_alive
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("broken", "begin"), BROKEN, ids=[broken.__name__ for broken, _ in BROKEN])
 def test_a_broken_rule_is_noticed(
