@@ -154,11 +154,14 @@ def _blocked(worker: dict[str, Any]) -> Finding:
 
 
 def _cut_off(worker: Health) -> Finding:
-    what = f"worker {worker.worker} is back after it lost the server {worker.reconnects} times"
-    if worker.away_s:
-        what += f", for {worker.away_s:g} s the last time"
+    told: list[str] = []
+    if worker.reconnects:
+        told.append(f"lost the server {worker.reconnects}x, the last time for {worker.away_s:g} s")
     if worker.lapses:
-        what += f"; others took it for dead {worker.lapses} times"
+        told.append(
+            f"was taken for dead {worker.lapses}x, having given no sign of life for a lease"
+        )
+    what = f"worker {worker.worker} is back: it {', and '.join(told)}"
     return Finding("note", what, "its log says when; look at the network there, and the server")
 
 

@@ -12,7 +12,7 @@ State = Literal["ready", "draining", "blocked"]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One worker, by its last sign of life: a third of a lease ago at the most."""
+    """One worker, by its last sign of life: of late, or it would not count as alive."""
 
     worker: str
     state: State

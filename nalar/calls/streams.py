@@ -32,8 +32,8 @@ class Streams:
     def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
         self.chunks = backend.chunks
         self.loop = loop
-        #: Those that listen; touched on the runtime's loop alone.
-        self.listening: set[_Reading] = set()
+        #: Those that listen, in order; touched on the runtime's loop alone.
+        self.listening: dict[_Reading, None] = {}
         backend.on_reconnect(self._reconnected)
 
     def _reconnected(self) -> None:
@@ -148,7 +148,7 @@ class _Reading:
         self._asked.append(asked)
         if self._watch is None and not self._ended:
             self._watch = self._chunks.watch(self._ref, self._came)
-            self._streams.listening.add(self)
+            self._streams.listening[self] = None
             self._read_log()
             self._future.add_done_callback(self._done)
         self._answer()
@@ -167,7 +167,7 @@ class _Reading:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-            self._streams.listening.discard(self)
+            self._streams.listening.pop(self, None)
 
     def _came(self, entry: ChunkEntry) -> None:
         self._heard.append(entry)

@@ -86,7 +86,7 @@ async def test_a_worker_that_lost_the_server_is_ready_when_it_is_back_and_says_t
 
     await eventually(told)
     said = [finding.what for finding in await diagnose(bank.cluster.settings)]
-    assert any(f"{name} is back after it lost the server" in what for what in said)
+    assert any(f"{name} is back: it lost the server 1x" in what for what in said)
 
 
 async def test_a_queue_that_was_deleted_is_made_again(bank: Bank) -> None:

@@ -207,6 +207,7 @@ def _look_at_processes(findings: Findings) -> None:
             findings.add(f"{node.name} still holds {list(worker._held)}")
         for task in node.host._tasks:
             if task.done():
-                findings.add(f"{node.name} has lost a task: {_name(task)}")
+                end = "cancelled" if task.cancelled() else repr(task.exception())
+                findings.add(f"{node.name} has lost a task: {_name(task)}, {end}")
     for error in world.errors:
         findings.add(f"unexpected: {error}")
