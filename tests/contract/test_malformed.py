@@ -215,7 +215,7 @@ ELSEWHERE = {
     "nalar/calls/resolving.py::resolve": "what decode_record has opened",
     "nalar/calls/streams.py::Streams.open": "what decode_chunk has opened",
     "nalar/calls/waits.py::RunningWaits._until": "what decode_record has opened",
-    "nalar/client/housekeeping.py::_covered": "one number, or none",
+    "nalar/client/archiving.py::_covered": "one number, or none",
     "nalar/controllers/run.py::Runner._run_plain": "written in the same line",
     "nalar/processes/manifest.py::parse_manifest": "a user's: tests/unit/test_manifest.py",
     "nalar/sim/workloads/recorded.py::Recorded._take": "a user's: tests/unit/test_recorded.py",
