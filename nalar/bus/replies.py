@@ -27,6 +27,8 @@ ELECTING: Final = frozenset((TOO_FEW_SERVERS, JETSTREAM_UNAVAILABLE, 10009, 1011
 #: No cluster keeps this stream, so that it cannot have several copies.
 REPLICAS_UNSUPPORTED: Final = 10074
 
+#: Digits of the largest number that a header may hold.
+_DIGITS_MAX: Final = 20
 
 #: Older servers lose or refuse what these do not (security and write-path fixes).
 SERVER_FLOORS: Final = ((2, 14, 5), (2, 15, 1))
@@ -72,9 +74,9 @@ def header_of(headers: bytes, name: bytes) -> bytes | None:
 
 
 def number_of(headers: bytes, name: bytes) -> int | None:
-    """Return a header that the server writes as a whole number."""
-    value = header_of(headers, name)
-    return int(value) if value is not None and value.isdigit() else None
+    """Return a header that is a whole number of at most 64 bits; None for anything else."""
+    value = header_of(headers, name) or b""
+    return int(value) if value.isdigit() and len(value) <= _DIGITS_MAX else None
 
 
 def parse_api(data: bytes) -> dict[str, Any]:

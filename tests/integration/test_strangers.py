@@ -77,6 +77,25 @@ async def test_listings_and_housekeeping_pass_over_what_is_not_ours(server: Embe
         assert swept is not None, asdict(settings)
 
 
+async def test_what_was_archived_by_a_strange_hand_is_passed_over(server: EmbeddedServer) -> None:
+    async with nalar.connect(settings=Settings(url=server.url, lease_s=1.0)) as client:
+        await served(client.host)
+        assert await StrangersNotes.options(session="kept").add("a") == 1
+        pattern = "call.s.StrangersNotes.kept.*.*.*"
+        (record,) = await client.host.backend.ledger.find(pattern)
+        strange = await nats.connect(server.url)
+        for number, revision in enumerate(["", "x", "-1", "1e3", "9" * 21, "9" * 5000]):
+            key = f"$KV.nalar.archive.s.StrangersNotes.kept.r.p.f{number}"
+            await strange.jetstream().publish(
+                key, record.body, headers={"Nalar-Revision": revision}
+            )
+        await strange.close()
+        await put(server.url, "nalar.archive", "nalar.archive.s.StrangersNotes.kept.r.p.f")
+        assert await client.host.backend.ledger.find(pattern) == [record]
+        assert await StrangersNotes.options(session="kept").add("b") == 2
+        assert await Housekeeper(client.host.backend, client.host.settings).sweep() is not None
+
+
 async def test_a_worker_starts_where_junk_stands_for_its_description(
     server: EmbeddedServer,
 ) -> None:

@@ -30,6 +30,8 @@ def test_a_status_has_a_description_and_headers() -> None:
     assert replies.description_of(EXPIRED) == "Request Timeout"
     assert replies.number_of(EXPIRED, b"Nats-Pending-Messages") == 7
     assert replies.number_of(EXPIRED, b"Nats-Pending") is None
+    for odd in (b"", b"x", b"-1", b"1e3", b"9" * 21, b"9" * 5000):
+        assert replies.number_of(b"NATS/1.0\r\nNumber: " + odd + b"\r\n\r\n", b"Number") is None
 
 
 def test_a_stored_messages_own_header_cannot_pass_for_the_servers() -> None:
