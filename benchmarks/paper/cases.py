@@ -30,8 +30,8 @@ class Case:
 
 
 CASES: Final = (
-    Case("financial", 8.0, ("no_migration", "no_priority"), "p99_s"),
+    Case("financial", 8.0, ("no_migration", "no_priority", "with_srtf"), "p99_s"),
     Case("router", 80.0, ("no_reassignment",), "mean_s"),
-    Case("software", 3.4, ("no_reassignment", "no_priority"), "mean_s"),
+    Case("software", 3.4, ("no_reassignment", "no_priority", "with_srtf"), "mean_s"),
 )
 PEERS: Final = tuple(name for name in STRATEGIES if name != "nalar")

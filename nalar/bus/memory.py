@@ -46,30 +46,35 @@ class _Lane:
         #: Handed back or lapsed; they go before what was never handed out, as on the server.
         self.again: deque[_Message] = deque()
         self.fresh: deque[_Message] = deque()
-        self.askers: deque[MemoryInbox] = deque()
+        #: By the level of what they asked for; those of one level take turns.
+        self.askers: tuple[deque[MemoryInbox], ...] = tuple(deque() for _ in range(subjects.LEVELS))
         self._stored = stored
         self._matching = False
 
     def match(self) -> None:
         """Hand messages to askers soon; never within the caller's own call."""
-        if self.askers and (self.again or self.fresh) and not self._matching:
+        if (self.again or self.fresh) and not self._matching and any(self.askers):
             self._matching = True
             asyncio.get_running_loop().call_soon(self._match)
 
     def _match(self) -> None:
         self._matching = False
-        while self.askers and (self.again or self.fresh):
-            inbox = self.askers.popleft()
-            if not inbox.credits:
-                continue
-            inbox.credits -= 1
-            if inbox.credits:
-                self.askers.append(inbox)
+        while (self.again or self.fresh) and (inbox := self._next_asker()) is not None:
             message = self.again.popleft() if self.again else self.fresh.popleft()
             message.deliveries += 1
             self.extend(message)
             message.holder = MemoryDelivery(self, message, inbox.client, len(self.fresh))
             inbox.deliver(message.holder)
+
+    def _next_asker(self) -> "MemoryInbox | None":
+        for level, askers in enumerate(self.askers):
+            if askers:
+                inbox = askers.popleft()
+                inbox.credits[level] -= 1
+                if inbox.credits[level]:
+                    askers.append(inbox)
+                return inbox
+        return None
 
     def extend(self, message: _Message) -> None:
         if message.lease is not None:
@@ -153,17 +158,18 @@ class MemoryInbox:
         self, client: "MemoryQueue", lane: _Lane, deliver: Callable[[Delivery], None]
     ) -> None:
         self.client = client
-        self.credits = 0
+        #: What it has asked for, by level.
+        self.credits = [0] * subjects.LEVELS
         self.deliver = deliver
         self._lane = lane
         self._open = True
 
-    def request(self, count: int) -> None:
+    def request(self, count: int, level: int = 0) -> None:
         if not self._open or count <= 0:
             return
-        self.credits += count
-        if self not in self._lane.askers:
-            self._lane.askers.append(self)
+        if not self.credits[level]:
+            self._lane.askers[level].append(self)
+        self.credits[level] += count
         self._lane.match()
 
     async def close(self) -> None:
@@ -172,9 +178,10 @@ class MemoryInbox:
     def shut(self) -> None:
         """Ask for nothing more."""
         self._open = False
-        self.credits = 0
-        if self in self._lane.askers:
-            self._lane.askers.remove(self)
+        for level, askers in enumerate(self._lane.askers):
+            if self.credits[level]:
+                askers.remove(self)
+                self.credits[level] = 0
 
 
 class _Stream:

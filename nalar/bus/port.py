@@ -63,9 +63,11 @@ class Delivery(Protocol):
 class Inbox(Protocol):
     """One lane of one agent, as this worker pulls from it."""
 
-    def request(self, count: int) -> None:
+    def request(self, count: int, level: int = 0) -> None:
         """Ask for up to `count` messages more than were asked for before.
 
+        Of all asks that are open at a lane, those of the lowest `level` (0 to 9) are answered
+        first, in turns.
         Each is delivered when there is one; what the server gave up on (expired, leader
         change, reconnect) is reported through `lapsed` so that the asker's books stay right.
         """

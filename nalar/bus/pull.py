@@ -32,8 +32,12 @@ EXTEND: Final = b"+WPI"
 #: Has the message delivered again at once, also one that was handed back for a while.
 HAND_BACK: Final = b"-NAK"
 
-_HEARTBEAT, _NO_MESSAGES, _EXPIRED, _CONFLICT, _NOBODY = 100, 404, 408, 409, 503
+_HEARTBEAT, _NO_MESSAGES, _EXPIRED = 100, 404, 408
+_MISFIT, _CONFLICT, _NOBODY = 400, 409, 503
 _NANOSECONDS = 1_000_000_000
+_REQUEST: Final = b'{"batch":%%d,"expires":%d,"idle_heartbeat":%d,"group":"%s","priority":%%d}' % (
+    EXPIRES_S * _NANOSECONDS, HEARTBEAT_S * _NANOSECONDS, subjects.ASK_GROUP.encode(),
+)  # fmt: skip
 #: A message rests for so long at the most before it is looked at again, in seconds.
 DELAY_MAX_S: Final = 86_400.0
 
@@ -97,8 +101,8 @@ class JetStreamInbox:
         self._loop = asyncio.get_running_loop()
         self._next = subjects.api_consumer_next(stream, subjects.lane_durable(lane))
         self._reply = link.new_inbox()
-        #: Asked for by the worker, not yet sent to the server.
-        self._wanted = 0
+        #: Asked for by the worker, not yet sent to the server: by level.
+        self._wanted: dict[int, int] = {}
         #: Sent to the server and neither delivered nor given up.
         self._asked = 0
         self._sending = False
@@ -108,9 +112,9 @@ class JetStreamInbox:
         self._sid = link.subscribe(self._reply, self._received)
         self._forget_reconnect = link.on_reconnect(self._reconnected)
 
-    def request(self, count: int) -> None:
+    def request(self, count: int, level: int = 0) -> None:
         if self._open and count > 0:
-            self._wanted += count
+            self._wanted[level] = self._wanted.get(level, 0) + count
             self._send_soon()
 
     async def close(self) -> None:
@@ -126,23 +130,20 @@ class JetStreamInbox:
         self._link.unsubscribe(self._sid)
 
     def _send_soon(self) -> None:
-        """Send one request for all that is wanted in this loop tick."""
+        """Send one request a level for all that is wanted in this loop tick."""
         if not self._sending and self._wanted:
             self._sending = True
             self._loop.call_soon(self._send)
 
     def _send(self) -> None:
         self._sending = False
-        if not self._open or not self._wanted:
+        if not self._open:
             return
-        body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (
-            self._wanted,
-            EXPIRES_S * _NANOSECONDS,
-            HEARTBEAT_S * _NANOSECONDS,
-        )
-        if self._link.ask(self._next, self._reply, body):
-            self._asked += self._wanted
-            self._wanted = 0
+        for level, count in list(self._wanted.items()):
+            if not self._link.ask(self._next, self._reply, _REQUEST % (count, level)):
+                return
+            self._asked += count
+            del self._wanted[level]
             self._heard = self._loop.time()
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(SILENCE_S, self._check_silence)
@@ -179,9 +180,10 @@ class JetStreamInbox:
         left = number_of(headers, b"Nats-Pending-Messages")
         if status in (_EXPIRED, _NO_MESSAGES) or left is not None:
             self._lapse(left if left is not None else self._asked)
-        elif status in (_CONFLICT, _NOBODY):
-            # The consumer or its leader is gone, or too many wait: all our requests are void.
-            if status == _NOBODY or b"onsumer" in headers:
+        elif status in (_MISFIT, _CONFLICT, _NOBODY):
+            # The consumer or its leader is gone, it was made otherwise, or too many wait: all our
+            # requests are void.
+            if status != _CONFLICT or b"onsumer" in headers:
                 self._mend()
             self._loop.call_later(REFUSAL_PAUSE_S, self._lapse, self._asked)
 

@@ -112,6 +112,12 @@ def lane_durable(lane: str) -> str:
     return lane.replace(".", "-")
 
 
+#: Asks at a lane's consumer say how busy the worker is, from 0 to LEVELS - 1: those of the idlest
+#: are answered first. The server's name for that is a priority group.
+ASK_GROUP: Final = "load"
+LEVELS: Final = 10
+
+
 def lanes(slots: int) -> tuple[str, ...]:
     """Return all lanes of an agent with `slots` mailboxes (0 without state)."""
     return (*SHARED_LANES, *(slot_lane(slot) for slot in range(slots)))

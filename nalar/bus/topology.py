@@ -155,7 +155,7 @@ def lane_consumer(agent: AgentName, lane: str, lease_s: float) -> Config:
     """Return a lane's durable pull consumer.
 
     No limit on unacknowledged messages: parked dependants would use it up and starve their own
-    producer. The worker bounds what it holds.
+    producer. The worker bounds what it holds. Of the workers that ask, the idlest goes first.
     """
     durable = subjects.lane_durable(lane)
     return {
@@ -169,6 +169,8 @@ def lane_consumer(agent: AgentName, lane: str, lease_s: float) -> Config:
         "max_deliver": -1,
         "max_ack_pending": -1,
         "max_waiting": PULLS_WAITING_MAX,
+        "priority_policy": "prioritized",
+        "priority_groups": [subjects.ASK_GROUP],
     }
 
 

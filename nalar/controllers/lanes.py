@@ -4,14 +4,22 @@ A worker's capacity is its execution slots plus a window for prefetching; what i
 is asked for share it. Every lane keeps one ask open so that work is heard of, a private lane a few,
 since nobody else could take what comes of them; the rest goes to the highest lane that has a
 backlog, and one ask in eight to the lowest, so that none starves.
+
+An ask says how busy its worker is: of all that are open, the server answers those of the idlest
+first. A worker whose calls end asks once more, for what it said before is no longer true.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+
+from nalar.bus.subjects import LEVELS
 
 #: One ask in this many goes to the lowest lane that has work (DESIGN.md, section 3).
 LOWEST_EVERY = 8
 #: Asks that a private lane keeps open: one for each call would be a message to the server for each.
 PRIVATE_ASKS = 8
+#: Levels for a worker with free slots; the others are for those that prefetch.
+_FREE_LEVELS = LEVELS - 2
 
 
 @dataclass(slots=True)
@@ -21,8 +29,14 @@ class _Lane:
     rank: int
     #: Asks to keep open while nothing is known to wait.
     listening: int
+    #: Served by this worker alone, whose level then says nothing.
+    private: bool
     #: Asked for and not yet delivered or lapsed.
     asked: int = 0
+    #: The same, by the level that was said.
+    levels: list[int] = field(default_factory=lambda: [0] * LEVELS)
+    #: What was asked for came, and did not lapse: more will.
+    active: bool = False
     #: What the server said was still waiting when it last delivered.
     backlog: int = 0
     #: Nothing of it may start: nothing is asked for.
@@ -31,6 +45,29 @@ class _Lane:
     #: open at the server long after a lane has run dry, and must not use up what others could have.
     charged: int = 0
 
+    def lacks(self, level: int, room: int) -> int:
+        """Return how many more to ask for: too few are open, or none says how idle its worker is.
+
+        Where calls come, as many as keep the worker at its level: an ask is a message.
+        """
+        if self.muted:
+            return 0
+        if self.private:
+            return max(0, self.listening - self.asked)
+        if self.asked >= self.listening and any(self.levels[: level + 1]):
+            return 0
+        return room if self.active else 1
+
+    def answered(self, count: int) -> None:
+        """So many asks are open no longer: those of the lowest level, since they go first."""
+        self.asked -= count
+        for level, open_ in enumerate(self.levels):
+            gone = min(count, open_)
+            self.levels[level] -= gone
+            count -= gone
+            if not count:
+                return
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -38,15 +75,20 @@ class Ask:
 
     lane: str
     count: int
+    #: How busy the worker is, from 0 to LEVELS - 1.
+    level: int = 0
 
 
 class Credits:
     """The books of what was asked for, over all lanes of a worker."""
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+    def __init__(self, slots: int, window: int = 0) -> None:
+        self._slots = slots
+        self._capacity = slots + window
         #: Freed credits are spent together: an ask is a message to the server.
-        self._batch = max(1, capacity // 4)
+        self._batch = max(1, self._capacity // 4)
+        #: The level that was last said.
+        self._level = 0
         self._lanes: dict[str, _Lane] = {}
         #: Lanes with too few asks open.
         self._hungry: dict[str, _Lane] = {}
@@ -63,7 +105,7 @@ class Credits:
         A `private` lane is served by this worker alone.
         """
         listening = max(1, min(PRIVATE_ASKS, self._capacity // PRIVATE_ASKS)) if private else 1
-        self._lanes[lane] = self._hungry[lane] = _Lane(lane, rank, listening)
+        self._lanes[lane] = self._hungry[lane] = _Lane(lane, rank, listening, private)
 
     def close(self, lane: str) -> None:
         """Ask nothing more of `lane`."""
@@ -84,38 +126,69 @@ class Credits:
         """One message asked of `lane` has come; `backlog` more wait behind it."""
         if (known := self._lanes.get(lane)) is not None:
             known.backlog = backlog
+            known.active = True
             self._answered(known, 1)
 
     def lapsed(self, lane: str, count: int) -> None:
         """The server gave up on `count` messages asked of `lane`."""
         if (known := self._lanes.get(lane)) is not None:
+            known.active = False
             self._answered(known, count)
 
     def asks(self, load: int) -> list[Ask]:
         """Return what to ask for now that `load` calls run or could run."""
         if load >= self._capacity:
             return []
+        level = self._level_of(load)
         hungry, self._hungry = self._hungry, {}
+        if level < self._level:
+            hungry = self._lanes  # What all were told is true no longer.
+        self._level = level
         wanted = [
-            self._ask(lane, lane.listening - lane.asked)
+            self._ask(lane, count, 0 if lane.private else level)
             for lane in hungry.values()
-            if not lane.muted and lane.listening > lane.asked
+            if (count := lane.lacks(level, self._room(load)))
         ]
         # An idle lane's asks are not charged: they only listen.
         spare = self._capacity - load - self._charged
         if spare >= self._batch and (lane := self._next()) is not None:
-            wanted.append(self._ask(lane, spare))
+            wanted += self._ask_many(lane, spare, load)
         return wanted
 
-    def _ask(self, lane: _Lane, count: int) -> Ask:
+    def _ask_many(self, lane: _Lane, count: int, load: int) -> list[Ask]:
+        """Ask for each at the level that those before it will bring the worker to."""
+        if lane.private:
+            return [self._ask(lane, count, 0)]
+        first = load + lane.asked
+        levels = Counter(self._level_of(first + number) for number in range(count))
+        return [self._ask(lane, alike, level) for level, alike in levels.items()]
+
+    def _level_of(self, load: int) -> int:
+        """Return how busy so many calls make the worker, for asks of what others serve, too."""
+        if load < self._slots:
+            return load * _FREE_LEVELS // self._slots
+        return _FREE_LEVELS + (2 * load >= self._slots + self._capacity)
+
+    def _room(self, load: int) -> int:
+        """Return for how many more calls there is room at the worker's level."""
+        if load < self._slots:
+            level = load * _FREE_LEVELS // self._slots
+            end = -(-(level + 1) * self._slots // _FREE_LEVELS)
+        else:
+            middle = -(-(self._slots + self._capacity) // 2)
+            end = middle if load < middle else self._capacity
+        return max(1, min(end, self._capacity - self._charged) - load)
+
+    def _ask(self, lane: _Lane, count: int, level: int) -> Ask:
         lane.asked += count
+        lane.levels[level] += count
         self._weigh(lane)
-        return Ask(lane.name, count)
+        return Ask(lane.name, count, level)
 
     def _answered(self, lane: _Lane, count: int) -> None:
-        lane.asked -= min(count, lane.asked)
+        lane.answered(min(count, lane.asked))
         self._weigh(lane)
-        if lane.asked <= lane.listening // 2:
+        if not lane.private or lane.asked <= lane.listening // 2:
             self._hungry[lane.name] = lane
 
     def _weigh(self, lane: _Lane) -> None:

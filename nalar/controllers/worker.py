@@ -94,7 +94,7 @@ class Worker:
         )  # fmt: skip
         self._state = self._reporting.state
         window = int(settings.concurrency * settings.prefetch_factor)
-        self._credits = Credits(settings.concurrency + window)
+        self._credits = Credits(settings.concurrency, window)
         self._sessions = Sessions(backend, settings)
         self._suspender = Suspender(backend, settings, clock)
         self._runner = Runner(
@@ -274,7 +274,7 @@ class Worker:
             # The ledger is slower than the agents: more prefetching would only pile up records.
             return
         for ask in self._credits.asks(self._state.load):
-            self._inboxes[ask.lane].request(ask.count)
+            self._inboxes[ask.lane].request(ask.count, ask.level)
 
     def _deliver(self, name: str, delivery: Delivery) -> None:
         self._credits.delivered(name, delivery.backlog)

@@ -99,7 +99,7 @@ class Fabric:
         delivered: list[tuple[str, Invocation]] = []
         for ask in worker.asks():
             lane = self._lanes[ask.lane]
-            delivered += self._note(lane, lane.ask(worker.name, ask.count))
+            delivered += self._note(lane, lane.ask(worker.name, ask.count, ask.level))
         return delivered
 
     def take_out(self, agent: str, session: str) -> list[Invocation]:

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from nalar.bus.subjects import LEVELS
 from nalar.sim.invocation import Invocation
 
 
@@ -14,18 +15,21 @@ class _Ask:
 
 @dataclass(slots=True)
 class Mailbox:
-    """First in, first out; asks take turns, as those at a pull consumer do."""
+    """First in, first out; the asks of the idlest go first, in turns, as at a pull consumer."""
 
     name: str
     rank: int
     private: bool = False
     agent: str = ""
     waiting: deque[Invocation] = field(default_factory=deque[Invocation])
-    _asks: deque[_Ask] = field(default_factory=deque[_Ask])
+    #: By the level that was said.
+    _asks: tuple[deque[_Ask], ...] = field(
+        default_factory=lambda: tuple(deque[_Ask]() for _ in range(LEVELS))
+    )
 
-    def ask(self, worker: str, count: int) -> list[tuple[str, Invocation]]:
+    def ask(self, worker: str, count: int, level: int) -> list[tuple[str, Invocation]]:
         """Ask for messages; return what is delivered now, and to whom."""
-        self._asks.append(_Ask(worker, count))
+        self._asks[level].append(_Ask(worker, count))
         return self._deliver()
 
     def put(self, invocation: Invocation) -> list[tuple[str, Invocation]]:
@@ -35,14 +39,17 @@ class Mailbox:
 
     def leave(self, worker: str) -> None:
         """Forget what a worker has asked for."""
-        self._asks = deque(ask for ask in self._asks if ask.worker != worker)
+        self._asks = tuple(
+            deque(ask for ask in asks if ask.worker != worker) for asks in self._asks
+        )
 
     def _deliver(self) -> list[tuple[str, Invocation]]:
         delivered: list[tuple[str, Invocation]] = []
-        while self.waiting and self._asks:
-            ask = self._asks.popleft()
-            delivered.append((ask.worker, self.waiting.popleft()))
-            ask.count -= 1
-            if ask.count:
-                self._asks.append(ask)
+        for asks in self._asks:
+            while self.waiting and asks:
+                ask = asks.popleft()
+                delivered.append((ask.worker, self.waiting.popleft()))
+                ask.count -= 1
+                if ask.count:
+                    asks.append(ask)
         return delivered

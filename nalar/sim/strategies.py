@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from nalar.cluster.policies.moving import HeadOfLine
+from nalar.cluster.policies.moving import PrefixAffinity
 from nalar.cluster.policies.ordering import Srtf
 from nalar.cluster.policies.scaling import Reassign
 from nalar.cluster.policies.shipped import SHIPPED
@@ -19,9 +19,9 @@ _Policies = Callable[[Sequence[AgentModel]], list[Policy]]
 
 
 def relief(agents: Sequence[AgentModel]) -> list[Policy]:
-    """Sessions that wait move to who is free."""
+    """Sessions for which waiting costs more than moving move to who is free."""
     del agents
-    return [HeadOfLine()]
+    return [PrefixAffinity()]
 
 
 def reassignment(agents: Sequence[AgentModel]) -> list[Policy]:
@@ -33,7 +33,7 @@ def reassignment(agents: Sequence[AgentModel]) -> list[Policy]:
     return [Reassign(",".join(names)) for names in groups.values() if len(names) > 1]
 
 
-def priority(agents: Sequence[AgentModel]) -> list[Policy]:
+def srtf(agents: Sequence[AgentModel]) -> list[Policy]:
     """Requests that have come further go first."""
     del agents
     return [Srtf()]
@@ -69,8 +69,8 @@ STRATEGIES: Final[dict[str, Strategy]] = {
     for strategy in (
         _ours(
             "nalar",
-            "late binding, migration, reassignment and priority",
-            relief, reassignment, priority,
+            "late binding to the idlest, migration, reassignment, and calls' own priorities",
+            relief, reassignment,
         ),
         Strategy(
             "fifo_random", "first in, first out, any worker (Ventis)", AtRandom, priorities=False
@@ -96,8 +96,15 @@ STRATEGIES: Final[dict[str, Strategy]] = {
 ABLATIONS: Final[dict[str, Strategy]] = {
     strategy.name: strategy
     for strategy in (
-        _ours("no_migration", "nalar without migration", reassignment, priority),
-        _ours("no_reassignment", "nalar without reassignment", relief, priority),
+        _ours("no_migration", "nalar without migration", reassignment),
+        _ours("no_reassignment", "nalar without reassignment", relief),
+        _ours(
+            "with_srtf",
+            "nalar, and requests that have come further go first",
+            relief,
+            reassignment,
+            srtf,
+        ),
         _ours("no_priority", "nalar without priorities", relief, reassignment, priorities=False),
         _ours("lanes", "late binding and hashed sessions, no policy"),
         _ours("relief", "as lanes, and sessions that wait move to who is free", relief),

@@ -39,7 +39,7 @@ class SimWorker:
         self.concurrency = max(agent.concurrency for agent in self.agents.values())
         self.state = LocalState(self.concurrency, metered=metered)
         prefetch = min(agent.prefetch for agent in self.agents.values())
-        self.credits = Credits(self.concurrency + int(self.concurrency * prefetch))
+        self.credits = Credits(self.concurrency, int(self.concurrency * prefetch))
         #: None where nobody looks at reports. Here it is known when a request has ended.
         self.meter = (
             Meter(WorkerId(name), self.concurrency, requests_kept_s=inf, requests_kept_max=inf)

@@ -10,6 +10,7 @@ import nalar
 from nalar.agents.registry import REGISTRY
 from nalar.errors import Expired
 from nalar.ids import AgentName, SessionId
+from nalar.processes.host import Host
 from tests.clusters import Cluster, kill, until
 from tests.contract.served import GATES, RUNS, CallsCounter, add, double, gated, stepping, two_steps
 
@@ -40,6 +41,38 @@ async def test_workers_that_join_share_the_slots_and_lose_nothing(cluster: Clust
     await until(lambda: elder._finished + younger._finished == 64)
     assert elder._finished > 32
     assert younger._finished > 0
+
+
+async def test_the_next_call_goes_to_the_worker_with_the_fewest(cluster: Cluster) -> None:
+    one, other = [await cluster.worker("calls_gated", concurrency=4) for _ in range(2)]
+    await cluster.client()
+    names = [f"idlest-{number}" for number in range(6)]
+    GATES.update({name: asyncio.Event() for name in names})
+    first: dict[str, nalar.Future[str]] = {}
+    for name in names[:4]:
+        first[name] = gated(name)
+        await until(lambda: _running(one) + _running(other) == len(first))
+    assert (_running(one), _running(other)) == (2, 2)
+    assert other.worker is not None
+    for name, future in first.items():
+        assert future.ref is not None
+        if future.ref.future in other.worker._held:
+            GATES[name].set()
+            await future
+    await until(lambda: (_running(one), _running(other)) == (2, 0))
+    # What it asked for then has reached the server when something asked later is answered.
+    await other.backend.control.get("worker.none")
+    more = [gated(name) for name in names[4:]]
+    await until(lambda: _running(one) + _running(other) == 4)
+    assert (_running(one), _running(other)) == (2, 2), "those that had none have both"
+    for name in names:
+        GATES[name].set()
+    assert await nalar.gather(*first.values(), *more) == names
+
+
+def _running(host: Host) -> int:
+    assert host.worker is not None
+    return host.worker._state.counts()["running"]
 
 
 async def test_a_worker_that_has_a_slot_again_reads_its_sessions_anew(cluster: Cluster) -> None:

@@ -15,6 +15,7 @@ from tests.contract.worlds import (
     LEASE_S,
     Collected,
     World,
+    eventually,
     make_invocation,
     make_ref,
     new_agent,
@@ -83,6 +84,33 @@ async def test_no_more_is_delivered_than_was_asked_for(world: World) -> None:
     await client.queue.publish(LANE, make_invocation(make_ref(agent)))
     await either.reach(6)
     assert len(got) <= 3
+
+
+async def test_the_asks_of_the_idlest_go_first(world: World) -> None:
+    client, agent = await world.connect(), new_agent()
+    await client.queue.ensure(agent, slots=0)
+    came = Collected[str]()
+    for name, level in [("full", 9), ("idle", 0), ("half", 5), ("idle, too", 0)]:
+        worker = await world.connect()
+
+        def deliver(delivery: Delivery, name: str = name) -> None:
+            delivery.ack()
+            came.append(name)
+
+        inbox = await worker.queue.open(agent, LANE, deliver, lambda _: None)
+        inbox.request(2, level)
+        inbox.request(1, 9)
+
+    async def all_asks_are_open() -> bool:
+        return await world.asks(agent, LANE) == 7  # Those of "full" are one.
+
+    await eventually(all_asks_are_open)
+    for count in range(1, 13):
+        await client.queue.publish(LANE, make_invocation(make_ref(agent)))
+        await came.reach(count)
+    assert sorted(came[:4]) == ["idle", "idle", "idle, too", "idle, too"]
+    assert came[0] != came[1], "those of one level take turns"
+    assert list(came[4:6]) == ["half", "half"]
 
 
 async def test_a_request_waits_for_its_message(world: World) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 from nalar.backend import Backend
+from nalar.bus import subjects
 from nalar.bus.embedded import EmbeddedServer
+from nalar.bus.replies import parse_api
 from nalar.bus.waiter import Waiter
 from nalar.ids import AgentName, FutureId, MethodName, Ref, RootId, SessionId, new_root
 from nalar.messages import Invocation, Payload
@@ -53,6 +55,10 @@ class World(Protocol):
         """Publish bytes as any program might."""
         ...
 
+    async def asks(self, agent: AgentName, lane: str) -> int:
+        """Return how many asks are open at a lane: one a client, level and loop tick."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -71,6 +77,9 @@ class MemoryWorld:
 
     async def inject(self, subject: str, headers: bytes | None, body: bytes) -> None:
         self._broker.queues.inject(subject, headers, body)
+
+    async def asks(self, agent: AgentName, lane: str) -> int:
+        return sum(map(len, self._broker.queues.stream(agent).lane(lane).askers))
 
     async def close(self) -> None:
         for client in self._clients:
@@ -92,6 +101,11 @@ class JetStreamWorld:
     async def inject(self, subject: str, headers: bytes | None, body: bytes) -> None:
         client = self._clients[0] if self._clients else await self.connect()
         await client.link.request(Waiter(subject, body, headers), PATIENCE_S)
+
+    async def asks(self, agent: AgentName, lane: str) -> int:
+        durable = subjects.lane_durable(lane)
+        asked = subjects.api_consumer("INFO", subjects.queue_stream(agent), durable)
+        return int(parse_api(await self._clients[0].link.api(asked))["num_waiting"])
 
     def tell(self, subject: str, body: bytes) -> None:
         """Publish bytes that nobody answers, as any program might."""

@@ -7,6 +7,7 @@ and unclear answers are CommitUnknown, publishes are sent again, acks may be los
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from nalar.backend import Store
@@ -72,32 +73,34 @@ class WireInbox:
         self._reopen = reopen
         self._deliver = deliver
         self._lapsed = lapsed
-        self._wanted = 0
+        #: Count and level of each ask that could not be sent yet.
+        self._wanted: list[tuple[int, int]] = []
         self._asked = 0
         self._open = True
         self._inner: MemoryInbox | None = None
         wire.on_lost.append(self._shut)
         wire.on_reconnect.append(self._reconnected)
 
-    def request(self, count: int) -> None:
+    def request(self, count: int, level: int = 0) -> None:
         if not self._open or count <= 0:
             return
-        self._wanted += count
+        self._wanted.append((count, level))
         if self._wire.connected:
             self._ask()
 
     def _ask(self) -> None:
-        count, self._wanted = self._wanted, 0
-        self._asked += count
-        if self._wire.sky.strikes("ask_lost"):
-            asyncio.get_running_loop().call_later(_SILENCE_S, self._lapse, count)
-        else:
-            self._wire.tell(lambda: self._ask_inner(count), lasting=False)
+        wanted, self._wanted = self._wanted, []
+        for count, level in wanted:
+            self._asked += count
+            if self._wire.sky.strikes("ask_lost"):
+                asyncio.get_running_loop().call_later(_SILENCE_S, self._lapse, count)
+            else:
+                self._wire.tell(partial(self._ask_inner, count, level), lasting=False)
 
-    def _ask_inner(self, count: int) -> None:
+    def _ask_inner(self, count: int, level: int) -> None:
         if self._inner is None:
             self._inner = self._reopen(self._found)
-        self._inner.request(count)
+        self._inner.request(count, level)
 
     def _found(self, delivery: Delivery) -> None:
         self._wire.deliver(lambda: self._received(WireDelivery(self._wire, delivery)))

@@ -40,7 +40,10 @@ def test_spare_credits_go_to_the_highest_lane_with_a_backlog() -> None:
     given = opened(16, high=2, normal=1, low=0)
     given.asks(load=0)
     given.delivered("normal", backlog=50)
-    assert given.asks(load=1) == [Ask("normal", 1), Ask("normal", 15)]
+    asks = given.asks(load=1)
+    assert {ask.lane for ask in asks} == {"normal"}
+    assert sum(ask.count for ask in asks) == 16
+    assert [ask.level for ask in asks] == [0, *range(1, 8), 9], "as those before it make it"
     given.delivered("low", backlog=50)
     given.delivered("high", backlog=50)
     given.lapsed("normal", 15)
@@ -50,7 +53,7 @@ def test_spare_credits_go_to_the_highest_lane_with_a_backlog() -> None:
 def test_nothing_is_asked_while_the_worker_is_full() -> None:
     given = opened(4, normal=0)
     assert given.asks(load=4) == []
-    assert given.asks(load=3) == [Ask("normal", 1)]
+    assert given.asks(load=3) == [Ask("normal", 1, 6)]
 
 
 def test_what_lapsed_is_asked_for_again() -> None:
@@ -58,6 +61,40 @@ def test_what_lapsed_is_asked_for_again() -> None:
     given.asks(load=0)
     given.lapsed("normal", 1)
     assert given.asks(load=0) == [Ask("normal", 1)]
+
+
+def test_an_ask_says_how_busy_the_worker_is() -> None:
+    given = Credits(4, 8)
+    given.open("normal", 0)
+    asks: list[Ask] = []
+    for load in range(12):
+        asks += given.asks(load)
+        given.delivered("normal", backlog=0)
+    # Where calls come, it asks for as many as make it no busier than it said.
+    assert [(ask.count, ask.level) for ask in asks] == [
+        (1, 0), (1, 2), (1, 4), (1, 6), (4, 8), (4, 9),
+    ]  # fmt: skip
+
+
+def test_a_worker_whose_calls_end_says_that_it_is_idler_than_it_said() -> None:
+    given = Credits(4)
+    given.open("normal", 0)
+    for load in range(3):
+        assert given.asks(load) == [Ask("normal", 1, 2 * load)]
+        given.delivered("normal", backlog=0)
+    assert given.asks(3) == [Ask("normal", 1, 6)]
+    assert given.asks(3) == []
+    assert given.asks(2) == [Ask("normal", 1, 4)]
+    assert given.asks(1) == [Ask("normal", 1, 2)]
+    given.delivered("normal", backlog=0)  # Its idlest ask was answered: the others still stand.
+    assert given.asks(2) == []
+
+
+def test_what_nobody_else_serves_is_asked_for_at_one_level() -> None:
+    given = Credits(4)
+    given.open("slot", 1, private=True)
+    assert given.asks(3) == [Ask("slot", 1, 0)]
+    assert given.asks(0) == []
 
 
 def test_one_ask_in_eight_goes_to_the_lowest_lane_that_has_work() -> None:
@@ -96,10 +133,10 @@ def test_asks_left_open_on_a_lane_that_has_run_dry_leave_the_others_theirs() -> 
     given = opened(16, a=0, b=0)
     given.asks(load=0)
     given.delivered("a", backlog=100)
-    assert given.asks(load=0)[-1] == Ask("a", 16)
+    assert sum(ask.count for ask in given.asks(load=0) if ask.lane == "a") >= 16
     given.delivered("a", backlog=0)
     given.delivered("b", backlog=100)
-    assert given.asks(load=0)[-1].count > 8
+    assert sum(ask.count for ask in given.asks(load=0) if ask.lane == "b") > 8
 
 
 @given(

@@ -10,12 +10,17 @@ from nalar.cluster.view import ClusterView
 from nalar.directives import Provision, Shed
 from nalar.ids import AgentName
 
+#: An agent has next to nothing to do when another has so many times its load.
+_IDLE = 8
+
 
 @dataclass(slots=True)
 class Reassign:
     """Takes workers from the agent with the least load and gives them to that with the most.
 
-    As many as make their loads equal; at most half of what the one has, because loads change.
+    As many as make their loads equal, but a fifth of what the one has at a time: calls that were
+    waited for move on to other agents, and a worker that changes serves nobody meanwhile. One that
+    has next to nothing to do gives half.
     """
 
     name: ClassVar[str] = "reassign"
@@ -95,11 +100,12 @@ def calls_at(view: ClusterView, agent: AgentName) -> int:
 
 
 def surplus(view: ClusterView, gives: AgentName, takes: AgentName) -> int:
-    """Return how many workers less would make two agents' loads equal: at least one."""
+    """Return how many workers one agent is to give to the other: at least one."""
     count, calls = len(view.serving(gives)), calls_at(view, gives)
     both = count + len(view.serving(takes))
     fair = calls / (calls + calls_at(view, takes)) * both
-    return max(1, min(int(count - fair), count // 2))
+    is_idle = _IDLE * pressure(view, gives) < pressure(view, takes)
+    return max(1, min(int(count - fair), count // (2 if is_idle else 5)))
 
 
 def pressure(view: ClusterView, agent: AgentName) -> float:

@@ -47,7 +47,7 @@ class Financial:
     def __init__(self, size: Size) -> None:
         self._size = size
         self._workers = split(
-            size.workers, {"LLM": 0.5, "Analyst": 0.125, **dict.fromkeys(TOOLS, 0.09375)}
+            size.workers, {"LLM": 0.625, "Analyst": 0.095, **dict.fromkeys(TOOLS, 0.07)}
         )
 
     def agents(self) -> list[AgentModel]:
