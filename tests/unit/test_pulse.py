@@ -36,7 +36,15 @@ async def test_a_connection_that_does_not_close_holds_no_worker_up(
         return Stuck(backend)
 
     worker = pulse.Pulse(
-        cast("Backend", cast("Any", SimpleNamespace(control=backend.control, lifeline=lifeline))),
+        cast(
+            "Backend",
+            cast(
+                "Any",
+                SimpleNamespace(
+                    control=backend.control, lifeline=lifeline, describe=backend.describe
+                ),
+            ),
+        ),
         settings,
         WorkerId("w1"),
         lambda: {"worker": "w1", "agents": []},
