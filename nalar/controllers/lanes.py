@@ -54,9 +54,10 @@ class _Lane:
             return 0
         if self.private:
             return max(0, self.listening - self.asked)
-        if self.asked >= self.listening and any(self.levels[: level + 1]):
+        is_full = level >= _FREE_LEVELS  # Then it is in no hurry.
+        if self.asked >= self.listening and (is_full or any(self.levels[: level + 1])):
             return 0
-        return room if self.active else 1
+        return room if self.active and not is_full else 1
 
     def answered(self, count: int) -> None:
         """So many asks are open no longer: those of the lowest level, since they go first."""
@@ -171,12 +172,7 @@ class Credits:
 
     def _room(self, load: int) -> int:
         """Return for how many more calls there is room at the worker's level."""
-        if load < self._slots:
-            level = load * _FREE_LEVELS // self._slots
-            end = -(-(level + 1) * self._slots // _FREE_LEVELS)
-        else:
-            middle = -(-(self._slots + self._capacity) // 2)
-            end = middle if load < middle else self._capacity
+        end = -(-(self._level_of(load) + 1) * self._slots // _FREE_LEVELS)
         return max(1, min(end, self._capacity - self._charged) - load)
 
     def _ask(self, lane: _Lane, count: int, level: int) -> Ask:

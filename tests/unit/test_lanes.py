@@ -64,15 +64,15 @@ def test_what_lapsed_is_asked_for_again() -> None:
 
 
 def test_an_ask_says_how_busy_the_worker_is() -> None:
-    given = Credits(4, 8)
+    given = Credits(16, 8)
     given.open("normal", 0)
     asks: list[Ask] = []
-    for load in range(12):
+    for load in range(24):
         asks += given.asks(load)
         given.delivered("normal", backlog=0)
-    # Where calls come, it asks for as many as make it no busier than it said.
+    # Where calls come, it asks for as many as leave it at its level: an ask is a message.
     assert [(ask.count, ask.level) for ask in asks] == [
-        (1, 0), (1, 2), (1, 4), (1, 6), (4, 8), (4, 9),
+        (1, 0), (1, 0), *[(2, level) for level in range(1, 8)], *[(1, 8)] * 4, *[(1, 9)] * 4
     ]  # fmt: skip
 
 
