@@ -11,6 +11,17 @@ from nalar.errors import (
 )
 from nalar.messages import ErrorInfo, Invocation, Record
 
+#: Longest message that a line of the log quotes.
+_QUOTED_MAX = 200
+
+
+def in_a_line(error: ErrorInfo | None) -> str:
+    """Return what was raised as a line of a log has it: whatever users' code put into it."""
+    if error is None:
+        return "without an error"
+    message = "".join(char if char.isprintable() else " " for char in error.message)
+    return f"{error.type_name}: {' '.join(message[:_QUOTED_MAX].split())}"
+
 
 def not_started(invocation: Invocation, now_s: float) -> Outcome:
     """Return the outcome of a call that was not started in time."""

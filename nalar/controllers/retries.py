@@ -1,5 +1,6 @@
 """Sending a failed call's next attempt: the shell of `agents.retry`."""
 
+import logging
 import random
 from dataclasses import replace
 
@@ -9,6 +10,9 @@ from nalar.backend import Backend
 from nalar.calls.routes import Routes
 from nalar.clock import Clock
 from nalar.controllers.held import Held
+from nalar.controllers.outcomes import in_a_line
+
+log = logging.getLogger("nalar.worker")
 
 
 class Retries:
@@ -51,4 +55,9 @@ class Retries:
         )
         lane = self._routes.lane(again, stateful=held.agent.stateful)
         await self._backend.queue.publish(lane, again)
+        log.warning(
+            "%s failed, attempt %d of %d: %s; the next is in %.3g s",
+            invocation.target, invocation.attempt, retry.max_attempts, in_a_line(outcome.error),
+            delay_s,
+        )  # fmt: skip
         return True

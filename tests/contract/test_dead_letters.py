@@ -95,6 +95,22 @@ async def letters_of(client: Client, count: int) -> list[str]:
     return [letter.id for letter in letters]
 
 
+async def test_a_worker_says_in_its_log_what_failed_and_where_the_rest_stands(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    await cluster.worker("dead_fragile")
+    await cluster.client()
+    BROKEN.add("pipe")
+    future = fragile.options(retry=nalar.Retry(2, initial_s=0.01))("pipe", "\x1b[31m\nat the seam")
+    with pytest.raises(AgentError):
+        await future
+    assert future.ref is not None
+    told = f"ValueError: pipe is broken [31m at the seam (dead letter {future.ref.future})"
+    await until(lambda: f"dead_fragile.run failed: {told}" in caplog.text)
+    assert "dead_fragile.run failed, attempt 1 of 2: ValueError: pipe is broken" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
 async def test_a_request_that_failed_leaves_a_letter_with_all_there_is_to_know(
     cluster: Cluster,
 ) -> None:
