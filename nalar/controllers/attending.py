@@ -45,7 +45,8 @@ def _telling(set_timer: Callable[..., asyncio.TimerHandle]) -> Callable[..., asy
     ) -> asyncio.TimerHandle:
         timer = set_timer(when, callback, *args, context=context)
         call = call_in(context)
-        if call is not None and not _is_runtime(callback):
+        # What is due at once is no timer to uvloop: its handle has no time.
+        if call is not None and not _is_runtime(callback) and hasattr(timer, "when"):
             call.activity.timed(timer)
         return timer
 

@@ -99,6 +99,14 @@ async def scheduled() -> None:
     await OURS
 
 
+async def with_timers_that_were_due_at_once() -> None:
+    loop = asyncio.get_running_loop()
+    for _ in range(100):
+        loop.call_later(0, len, "")
+        loop.call_at(loop.time() - 1, len, "")
+    await OURS
+
+
 RELEASED = threading.Event()
 FORGOTTEN: list[asyncio.Task[None]] = []
 
@@ -132,6 +140,7 @@ def looked_at(body: Body) -> object:
         (in_a_group, 3),
         (waiting, 2),
         (after_a_limit, 1),
+        (with_timers_that_were_due_at_once, 1),
     ],
 )
 def test_a_call_rests_when_all_of_it_waits_for_futures(body: Body, count: int) -> None:
