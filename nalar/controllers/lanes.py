@@ -91,6 +91,8 @@ class Credits:
         #: The level that was last said.
         self._level = 0
         self._lanes: dict[str, _Lane] = {}
+        #: Those that other workers serve, too.
+        self._shared: dict[str, _Lane] = {}
         #: Lanes with too few asks open.
         self._hungry: dict[str, _Lane] = {}
         #: Lanes where more waits than was asked for.
@@ -106,12 +108,15 @@ class Credits:
         A `private` lane is served by this worker alone.
         """
         listening = max(1, min(PRIVATE_ASKS, self._capacity // PRIVATE_ASKS)) if private else 1
-        self._lanes[lane] = self._hungry[lane] = _Lane(lane, rank, listening, private)
+        opened = _Lane(lane, rank, listening, private)
+        self._lanes[lane] = self._hungry[lane] = opened
+        if not private:
+            self._shared[lane] = opened
 
     def close(self, lane: str) -> None:
         """Ask nothing more of `lane`."""
-        self._hungry.pop(lane, None)
-        self._behind.pop(lane, None)
+        for lanes in (self._hungry, self._behind, self._shared):
+            lanes.pop(lane, None)
         gone = self._lanes.pop(lane, None)
         if gone is not None:
             self._charged -= gone.charged
@@ -143,7 +148,7 @@ class Credits:
         level = self._level_of(load)
         hungry, self._hungry = self._hungry, {}
         if level < self._level:
-            hungry = self._lanes  # What all were told is true no longer.
+            hungry |= self._shared  # What they were told is true no longer.
         self._level = level
         wanted = [
             self._ask(lane, count, 0 if lane.private else level)

@@ -30,6 +30,15 @@ def test_a_private_lane_is_listened_to_with_a_few_asks_renewed_at_half() -> None
     assert given.asks(load=4) == [Ask("slot", 4)]
 
 
+def test_a_worker_that_is_idler_again_asks_nothing_more_of_its_private_lanes() -> None:
+    given = Credits(64)
+    given.open("slot", 1, private=True)
+    given.asks(load=0)
+    given.delivered("slot", backlog=0)
+    assert given.asks(load=40) == []
+    assert given.asks(load=0) == []
+
+
 def test_a_private_lane_of_a_small_worker_is_listened_to_with_one_ask() -> None:
     given = Credits(3)
     given.open("slot", 1, private=True)
