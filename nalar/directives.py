@@ -5,6 +5,7 @@ place, and deleting the entry withdraws it. Workers that join later find it, and
 alive it still holds. Those about one session or request expire; all others stay until withdrawn.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar, Final, Literal, cast, get_args
@@ -16,6 +17,9 @@ from nalar.ids import AgentName, SessionId, WorkerId, is_wire_token
 
 #: Whole numbers in directives are smaller than this.
 _NUMBER_MAX: Final = 1 << 31
+#: No weight is larger, and no directive names more workers.
+WEIGHT_MAX: Final = 100.0
+_WEIGHTS_MAX: Final = 10_000
 #: Where directives are kept, in the control bucket.
 DIRECTIVE: Final = "directive"
 
@@ -46,6 +50,23 @@ class Route:
     @property
     def about(self) -> tuple[str, ...]:
         return (self.agent, self.session)
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeights:
+    """Give workers more or less of an agent's calls, and of its slots, than others get.
+
+    A worker that is not named has weight 1; one of weight 0 takes no new calls.
+    """
+
+    kind: ClassVar = "weights"
+    agent: AgentName
+    #: By the worker's name.
+    weights: Mapping[str, float]
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        return (self.agent,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +191,9 @@ class Kill:
         return (self.worker,)
 
 
-Directive = Route | SetPriority | Order | Pause | Limit | Shed | Provision | Drain | Kill
+Directive = (
+    Route | SetWeights | SetPriority | Order | Pause | Limit | Shed | Provision | Drain | Kill
+)
 KINDS: Final[dict[str, type[Directive]]] = {kind.kind: kind for kind in get_args(Directive)}
 
 
@@ -252,6 +275,14 @@ def decode_directive(key: str, body: bytes) -> Issued:
     )
 
 
+#: What a directive may choose from.
+_CHOICES: Final[dict[type[Directive], Any]] = {
+    SetPriority: PriorityScope,
+    Limit: LimitScope,
+    Order: QueueOrder,
+}
+
+
 @cache
 def _field_names(kind: type[Directive]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
@@ -269,7 +300,7 @@ def flaw(directive: Directive) -> str:
         value: object = getattr(directive, name)
         absent = value is None and name in _optional_names(kind)
         if not absent and not _fits(directive, name, value):
-            return f"{name} = {value!r}"
+            return f"{name} = {value!r:.200}"
     return _limit_flaw(directive) if isinstance(directive, Limit) else ""
 
 
@@ -277,17 +308,29 @@ def _fits(directive: Directive, name: str, value: object) -> bool:
     match name:
         case "agent" | "session" | "name" | "worker":
             return isinstance(value, str) and is_wire_token(value)
-        case "scope":
-            scopes = PriorityScope if isinstance(directive, SetPriority) else LimitScope
-            return value in get_args(scopes)
-        case "order":
-            return value in get_args(QueueOrder)
+        case "scope" | "order":
+            return value in get_args(_CHOICES[type(directive)])
         case "retry_after_s" | "requests_per_min" | "tokens_per_min":
             return type(value) in (int, float) and 0 <= cast("float", value) < _NUMBER_MAX
+        case "weights":
+            return _are_weights(value)
         case "value" | "below":
             return type(value) is int and abs(value) < _NUMBER_MAX
         case _:
             return type(value) is int and 0 <= value < _NUMBER_MAX
+
+
+def _are_weights(value: object) -> bool:
+    if not isinstance(value, dict) or not 0 < len(value) <= _WEIGHTS_MAX:  # type: ignore[arg-type]
+        return False
+    given = cast("dict[object, object]", value)
+    return all(
+        isinstance(worker, str)
+        and is_wire_token(worker)
+        and type(weight) in (int, float)
+        and 0 <= cast("float", weight) <= WEIGHT_MAX
+        for worker, weight in given.items()
+    )
 
 
 def _limit_flaw(limit: Limit) -> str:

@@ -10,6 +10,11 @@ from typing import Any, NoReturn, TextIO, cast
 _SHOWN = 60
 
 
+#: How units of time are written.
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION_MAX_S = 366 * 86_400.0
+
+
 class InputError(Exception):
     """What was typed cannot be meant; the message names it and the way out."""
 
@@ -38,6 +43,20 @@ def read_json(option: str, stdin: TextIO) -> str:
         raise InputError(f"--json {option}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"--json {option}: not UTF-8 text: {error}") from error
+
+
+def duration_s(option: str, text: str) -> float:
+    """Return the seconds that `text` says, as 10m does; raises InputError for anything else."""
+    unit = _UNITS_S.get(text[-1:], 0.0)
+    try:
+        seconds = float(text[:-1]) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= _DURATION_MAX_S:
+        raise InputError(
+            f"{option} {_shorten(text)}: say how long, from a second to a year: 90s, 10m, 2h or 1d"
+        )
+    return seconds
 
 
 def parse_arguments(text: str) -> Arguments:

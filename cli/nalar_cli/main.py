@@ -13,6 +13,7 @@ from nalar_cli import (
     listing,
     local,
     nodes,
+    routing,
     serving,
     signalling,
     simulating,
@@ -49,7 +50,7 @@ app = typer.Typer(
 )
 for part in (
     local, serving, calling, signalling, cancelling, listing, dead, steering, controlling,
-    nodes, up, simulating, tools,
+    routing, nodes, up, simulating, tools,
 ):  # fmt: skip
     part.register(app)
 

@@ -38,18 +38,25 @@ class Steering:
         self._control = control
         self._clock = clock
 
-    async def direct(self, directive: Directive, reason: str = "", *, by: str = BY_HAND) -> int:
+    async def direct(
+        self,
+        directive: Directive,
+        reason: str = "",
+        *,
+        by: str = BY_HAND,
+        stands_s: float | None = None,
+    ) -> int:
         """Have workers obey `directive` from now on; return its revision.
 
-        Those about one worker, session or request expire after an hour; the others stand until
-        withdrawn. Raises UsageError for values that no directive may have.
+        It stands for `stands_s` seconds. Without that, those about one worker, session or request
+        expire after an hour; the others stand until withdrawn. Raises UsageError for values that
+        no directive may have.
         """
         if wrong := flaw(directive):
             raise UsageError(f"{type(directive).__name__} cannot have {wrong}")
         issued = Issued(directive, by, reason, self._clock.now_s())
-        return await self._control.put(
-            key_of(directive), encode_directive(issued), ttl_s=lifetime_s(directive)
-        )
+        ttl_s = lifetime_s(directive) if stands_s is None else stands_s
+        return await self._control.put(key_of(directive), encode_directive(issued), ttl_s=ttl_s)
 
     async def owners(self, agent: AgentName) -> dict[WorkerId, list[int]]:
         """Return the workers that serve an agent's sessions, each with its slots."""

@@ -15,6 +15,7 @@ from nalar.directives import (
     Provision,
     Route,
     SetPriority,
+    SetWeights,
     flaw,
 )
 from nalar.ids import AgentName
@@ -89,6 +90,9 @@ def absence(view: ClusterView, suggestion: Suggestion) -> str:
     match suggestion:
         case Drain(worker) | Kill(worker):
             return "" if worker in view.workers else f"there is no worker {worker}"
+        case SetWeights(_, weights):
+            gone = next((worker for worker in weights if worker not in view.workers), None)
+            return "" if gone is None else f"there is no worker {gone}"
         case Migrate(agent, _, to):
             if to not in view.workers:
                 return f"there is no worker {to}"

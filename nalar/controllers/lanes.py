@@ -7,10 +7,12 @@ backlog, and one ask in eight to the lowest, so that none starves.
 
 An ask says how busy its worker is: of all that are open, the server answers those of the idlest
 first. A worker whose calls end asks once more, for what it said before is no longer true.
+One that is to have a smaller share of an agent's calls says that it is busier than it is.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import ceil
 
 from nalar.bus.subjects import LEVELS
 
@@ -31,6 +33,8 @@ class _Lane:
     listening: int
     #: Served by this worker alone, whose level then says nothing.
     private: bool
+    #: Of the calls that come, beside a worker of share 1; above 0.
+    share: float = 1.0
     #: Asked for and not yet delivered or lapsed.
     asked: int = 0
     #: The same, by the level that was said.
@@ -80,6 +84,14 @@ class Ask:
     level: int = 0
 
 
+def _felt(load: int, share: float) -> float:
+    """Return as how many calls a worker of a share of less than 1 feels its own.
+
+    The next one counts: idle workers would be alike otherwise, whatever their shares.
+    """
+    return (load + 1) / share - 1
+
+
 class Credits:
     """The books of what was asked for, over all lanes of a worker."""
 
@@ -88,8 +100,8 @@ class Credits:
         self._capacity = slots + window
         #: Freed credits are spent together: an ask is a message to the server.
         self._batch = max(1, self._capacity // 4)
-        #: The level that was last said.
-        self._level = 0
+        #: The level that was last said, by the share of a lane.
+        self._levels = {1.0: 0}
         self._lanes: dict[str, _Lane] = {}
         #: Those that other workers serve, too.
         self._shared: dict[str, _Lane] = {}
@@ -102,16 +114,18 @@ class Credits:
         self._asks = 0
         self._turn = 0
 
-    def open(self, lane: str, rank: int, *, private: bool = False) -> None:
+    def open(self, lane: str, rank: int, *, private: bool = False, share: float = 1.0) -> None:
         """Serve `lane` from now on; lanes of one rank take turns.
 
-        A `private` lane is served by this worker alone.
+        A `private` lane is served by this worker alone. Of another, the worker is to get `share`
+        times as many calls as one of share 1.
         """
         listening = max(1, min(PRIVATE_ASKS, self._capacity // PRIVATE_ASKS)) if private else 1
-        opened = _Lane(lane, rank, listening, private)
+        opened = _Lane(lane, rank, listening, private, share)
         self._lanes[lane] = self._hungry[lane] = opened
         if not private:
             self._shared[lane] = opened
+        self._heed_shares()
 
     def close(self, lane: str) -> None:
         """Ask nothing more of `lane`."""
@@ -120,6 +134,7 @@ class Credits:
         gone = self._lanes.pop(lane, None)
         if gone is not None:
             self._charged -= gone.charged
+            self._heed_shares()
 
     def mute(self, prefix: str, *, muted: bool) -> None:
         """Ask nothing of the lanes whose name begins so for a while, or listen to them again."""
@@ -145,15 +160,16 @@ class Credits:
         """Return what to ask for now that `load` calls run or could run."""
         if load >= self._capacity:
             return []
-        level = self._level_of(load)
+        levels = self._levels
         hungry, self._hungry = self._hungry, {}
-        if level < self._level:
-            hungry |= self._shared  # What they were told is true no longer.
-        self._level = level
+        for share, said in levels.items():
+            levels[share] = self._level_of(load, share)
+            if levels[share] < said:
+                hungry |= self._shared  # What they were told is true no longer.
         wanted = [
             self._ask(lane, count, 0 if lane.private else level)
             for lane in hungry.values()
-            if (count := lane.lacks(level, self._room(load)))
+            if (count := lane.lacks(level := levels[lane.share], self._room(load, lane.share)))
         ]
         # An idle lane's asks are not charged: they only listen.
         spare = self._capacity - load - self._charged
@@ -166,19 +182,30 @@ class Credits:
         if lane.private:
             return [self._ask(lane, count, 0)]
         first = load + lane.asked
-        levels = Counter(self._level_of(first + number) for number in range(count))
+        levels = Counter(self._level_of(first + number, lane.share) for number in range(count))
         return [self._ask(lane, alike, level) for level, alike in levels.items()]
 
-    def _level_of(self, load: int) -> int:
+    def _level_of(self, load: int, share: float) -> int:
         """Return how busy so many calls make the worker, for asks of what others serve, too."""
+        felt = load if share == 1 else _felt(load, share)
+        if felt < self._slots:
+            return int(felt * _FREE_LEVELS // self._slots)
         if load < self._slots:
-            return load * _FREE_LEVELS // self._slots
-        return _FREE_LEVELS + (2 * load >= self._slots + self._capacity)
+            return _FREE_LEVELS - 1  # No call waits in another worker while a slot is free here.
+        return _FREE_LEVELS + (2 * felt >= self._slots + self._capacity)
 
-    def _room(self, load: int) -> int:
+    def _room(self, load: int, share: float) -> int:
         """Return for how many more calls there is room at the worker's level."""
-        end = -(-(self._level_of(load) + 1) * self._slots // _FREE_LEVELS)
+        level = self._levels[share]
+        end = -(-(level + 1) * self._slots // _FREE_LEVELS)
+        if share < 1 and level < _FREE_LEVELS - 1:
+            end = ceil((end + 1) * share) - 1  # So many feel like `end`.
         return max(1, min(end, self._capacity - self._charged) - load)
+
+    def _heed_shares(self) -> None:
+        """Keep one level for each share that a lane has."""
+        shares = {1.0, *(lane.share for lane in self._shared.values())}
+        self._levels = {share: self._levels.get(share, 0) for share in shares}
 
     def _ask(self, lane: _Lane, count: int, level: int) -> Ask:
         lane.asked += count

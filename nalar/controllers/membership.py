@@ -17,6 +17,7 @@ from nalar.bus.port import Watch
 from nalar.controllers.pulse import BEATS
 from nalar.controllers.roster import LEASES, WORKERS, Roster, Silence
 from nalar.controllers.slots import plan_slots
+from nalar.controllers.weights import Weights
 from nalar.errors import Conflict, NalarError
 from nalar.ids import AgentName, WorkerId
 from nalar.loops import set_within
@@ -46,12 +47,18 @@ class Membership:
     """Keeps one worker's leases; `run` is its loop."""
 
     def __init__(
-        self, control: KeyValue, settings: Settings, worker: WorkerId, handlers: SlotHandlers
+        self,
+        control: KeyValue,
+        settings: Settings,
+        worker: WorkerId,
+        handlers: SlotHandlers,
+        weights: Weights,
     ) -> None:
         self._control = control
         self._settings = settings
         self._worker = worker
         self._handlers = handlers
+        self._weights = weights
         self._agents: dict[AgentName, AgentSpec] = {}
         self._roster = Roster()
         self._silence = Silence()
@@ -90,8 +97,13 @@ class Membership:
         self._stale = True
         self._wake.set()
 
+    def weighed(self, agent: AgentName) -> None:
+        """The agent's weights have changed: share its slots anew."""
+        if agent in self._agents:
+            self._wake.set()
+
     def lapsed(self) -> None:
-        """Our entry had lapsed: others may own our slots."""
+        """Our entry had lapsed, for we were frozen or cut off: others may own our slots."""
         self._lapsed = True
         self._lapses += 1
         log.warning(
@@ -153,7 +165,9 @@ class Membership:
             if slot not in leases or leases[slot][1] != self._worker:
                 await self._lose(agent, slot)
         owners = {slot: owner for slot, (_, owner) in leases.items()}
-        plan = plan_slots(self._settings.slots, owners, peers, self._worker)
+        plan = plan_slots(
+            self._settings.slots, owners, peers, self._worker, self._weights.of(agent)
+        )
         if self._retired:
             return
         for slot in plan.release:

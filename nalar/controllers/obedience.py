@@ -10,7 +10,8 @@ from nalar.controllers.intake import Intake
 from nalar.controllers.lanes import Credits
 from nalar.controllers.local_events import Directed, Event, LaneLost
 from nalar.controllers.preempting import preempt
-from nalar.directives import Directive, Drain, Kill, Pause, Route, Shed, key_of
+from nalar.controllers.weights import Weights
+from nalar.directives import Directive, Drain, Kill, Pause, Route, SetWeights, Shed, key_of
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.statestore.sessions import Sessions
 
@@ -39,6 +40,9 @@ class Obedience:
         self._spawn = spawn
         #: Agents that are to start nothing.
         self.paused: set[AgentName] = set()
+        self.weights = Weights()
+        #: Called with an agent whose weights have changed.
+        self.on_weights: list[Callable[[AgentName], None]] = []
         #: Called when a directive ends this worker: at once, or once it has drained.
         self.on_end: list[Callable[[Drain | Kill], None]] = []
 
@@ -52,6 +56,10 @@ class Obedience:
                 held = self._intake.held
                 preempt(held[key] for key in elsewhere if key in held)
                 self._spawn(self._give_up(directive.agent, directive.session))
+            case SetWeights(agent):
+                self.weights.obey(directive, withdrawn=withdrawn)
+                for notify in self.on_weights:
+                    notify(agent)
             case Shed():
                 self._intake.admission.obey(directive, withdrawn)
             case Drain() | Kill():

@@ -15,7 +15,7 @@ from nalar.agents.executor import Outcome
 from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.bus.port import Delivery, Inbox
-from nalar.bus.subjects import SHARED_LANES, slot_lane
+from nalar.bus.subjects import slot_lane
 from nalar.calls.calls import Calls
 from nalar.calls.directive_watch import DirectiveWatch
 from nalar.calls.notices import Notices, concerns
@@ -52,6 +52,7 @@ from nalar.controllers.pulse import Pulse
 from nalar.controllers.registering import here, register
 from nalar.controllers.reporting import Reporting
 from nalar.controllers.run import Runner
+from nalar.controllers.shared_lanes import SharedLanes
 from nalar.controllers.stops import Stops
 from nalar.controllers.suspender import Suspender
 from nalar.directives import Drain, Kill
@@ -119,14 +120,16 @@ class Worker:
         self._lingering = Lingering(clock, self._feed)
         self._ended = asyncio.Event()
         self._finished = 0
+        weights = self._obedience.weights
         self._membership = Membership(
             backend.control, settings, name,
-            SlotHandlers(self._slot_gained, self._slot_released, self._slot_lost),
+            SlotHandlers(self._slot_gained, self._slot_released, self._slot_lost), weights,
         )  # fmt: skip
+        self._shared = SharedLanes(name, weights, self._open, self._close, self._spawn)
+        self._obedience.on_weights += self._membership.weighed, self._shared.weighed
         self._pulse = Pulse(
-            backend, settings, name, self.describe, self._holds, self._taken_for_dead
+            backend, settings, name, self.describe, self._holds, self._membership.lapsed
         )
-        #: How often others took this worker for dead.
         backend.on_reconnect(self._membership.doubt)
 
     # Life.
@@ -147,8 +150,7 @@ class Worker:
             slots = self._settings.slots if agent.stateful else 0
             await self._backend.queue.ensure(agent.name, slots=slots)
             await register(self._backend.control, agent, slots)
-            for rank, lane in enumerate(reversed(SHARED_LANES)):
-                await self._open(agent.name, lane, rank)
+            await self._shared.serve(agent.name)
         await self._pulse.begin()
         await self._membership.join(agents)
 
@@ -179,6 +181,7 @@ class Worker:
         Returns how many calls still ran at the end and were abandoned; they go to others.
         """
         self._membership.retire()
+        await self._shared.retire()
         for name in list(self._inboxes):
             await self._close(name)
         self._feed(DrainBegan())
@@ -218,20 +221,18 @@ class Worker:
     def _holds(self) -> Iterable[tuple[Delivery, bool]]:
         return ((held.delivery, held.slot is not None) for held in self._held.values())
 
-    def _taken_for_dead(self) -> None:
-        """Our entry in the registry had expired: we were frozen, or cut off from the server."""
-        self._membership.lapsed()
-
     # Lanes.
 
-    async def _open(self, agent: AgentName, lane: str, rank: int, *, private: bool = False) -> None:
+    async def _open(
+        self, agent: AgentName, lane: str, rank: int, *, private: bool = False, share: float = 1.0
+    ) -> None:
         name = f"{agent}/{lane}"
         if name in self._inboxes:
             return
         self._inboxes[name] = await self._backend.queue.open(
             agent, lane, partial(self._deliver, name), partial(self._lapsed, name)
         )
-        self._credits.open(name, rank, private=private)
+        self._credits.open(name, rank, private=private, share=share)
         self._credits.mute(name, muted=agent in self._obedience.paused)
         self._ask()
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from nalar.bus.subjects import SHARED_LANES, lane_for_priority, slot_of
 from nalar.controllers.slots import plan_slots
+from nalar.controllers.weights import Weights
 from nalar.errors import UsageError, suggest
-from nalar.ids import RootId, SessionId
+from nalar.ids import AgentName, RootId, SessionId
 from nalar.sim.invocation import Invocation, Request
 from nalar.sim.mailbox import Mailbox
 from nalar.sim.worker import SimWorker
@@ -33,6 +34,7 @@ class Fabric:
     backlog: dict[str, int] = field(default_factory=dict[str, int])
     slots: dict[str, int] = field(default_factory=dict[str, int])
     owners: dict[str, dict[int, str]] = field(default_factory=dict[str, dict[int, str]])
+    weights: Weights = field(default_factory=Weights)
     #: All workers that have left.
     left: list[SimWorker] = field(default_factory=list[SimWorker])
     _lanes: dict[str, Mailbox] = field(default_factory=dict[str, Mailbox])
@@ -128,9 +130,20 @@ class Fabric:
         for agent in worker.agents:
             self.serving[agent].append(worker)
             if agent not in self.slots:
-                for lane in _RANKS:
-                    mailbox = self._lanes[f"{agent}/{lane}"]
-                    worker.credits.open(mailbox.name, mailbox.rank)
+                self._open(worker, agent)
+
+    def weighed(self, agent: str) -> None:
+        """The weights of a stateless agent have changed: its workers ask anew."""
+        for worker in self.serving[agent]:
+            for lane in _RANKS:
+                self._lanes[f"{agent}/{lane}"].leave(worker.name)
+                worker.credits.close(f"{agent}/{lane}")
+            self._open(worker, agent)
+
+    def _open(self, worker: SimWorker, agent: str) -> None:
+        if share := self.weights.share(AgentName(agent), worker.name):
+            for lane, rank in _RANKS.items():
+                worker.credits.open(f"{agent}/{lane}", rank, share=share)
 
     def leave(self, worker: SimWorker) -> None:
         """A worker takes nothing more in."""
@@ -155,7 +168,8 @@ class Fabric:
         while moved:
             moved = False
             for name in alive:
-                plan = plan_slots(self.slots[agent], owners, alive, name)
+                weights = self.weights.of(AgentName(agent))
+                plan = plan_slots(self.slots[agent], owners, alive, name, weights)
                 for slot in plan.release:
                     lost.setdefault(name, set()).add(slot)
                     self._release(agent, slot)

@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterable
 
 from nalar.controllers.local_events import Directed, DrainBegan, LaneLost, PeersChanged, Ticked
-from nalar.directives import Directive, Limit, Order, Pause, Route, SetPriority, Shed
+from nalar.directives import (
+    Directive,
+    Limit,
+    Order,
+    Pause,
+    Route,
+    SetPriority,
+    SetWeights,
+    Shed,
+)
 from nalar.ids import AgentName
 from nalar.sim.invocation import Invocation
 from nalar.sim.worker import SimWorker
@@ -15,8 +24,8 @@ def direct(world: World, directive: Directive) -> None:
     match directive:
         case Route(agent, session, slot):
             move(world, agent, session, slot)
-        case Shed(agent):
-            world.shedding[agent] = directive
+        case Shed() | SetWeights():
+            share(world, directive, withdrawn=False)
         case SetPriority(scope="request", name=root):
             request = world.requests.get(root)
             if request is not None:
@@ -36,8 +45,8 @@ def withdraw(world: World, directive: Directive) -> None:
     match directive:
         case Route(agent, session, _):
             move(world, agent, session, None)
-        case Shed(agent):
-            world.shedding.pop(agent, None)
+        case Shed() | SetWeights():
+            share(world, directive, withdrawn=True)
         case SetPriority() | Order() | Pause() | Limit():
             world.standing.withdraw(directive)
             for worker in world.fabric.workers.values():
@@ -82,6 +91,23 @@ def share_slots(world: World, agent: str) -> None:
         worker = world.fabric.workers[name]
         give_up(world, worker, keys_of(worker, agent, lambda held: held.slot in lost))  # noqa: B023 -- used at once
     for worker in world.fabric.serving[agent]:
+        wake(world, worker)
+
+
+def share(world: World, directive: Shed | SetWeights, *, withdrawn: bool) -> None:
+    """Change who gets new calls: nobody where load is shed, else workers by their weights."""
+    agent = directive.agent
+    if isinstance(directive, Shed):
+        world.shedding.pop(agent, None)
+        if not withdrawn:
+            world.shedding[agent] = directive
+        return
+    world.fabric.weights.obey(directive, withdrawn=withdrawn)
+    if agent in world.fabric.slots:
+        share_slots(world, agent)
+        return
+    world.fabric.weighed(agent)
+    for worker in list(world.fabric.serving[agent]):
         wake(world, worker)
 
 

@@ -34,6 +34,7 @@ from nalar.directives import (
     Pause,
     Route,
     SetPriority,
+    SetWeights,
     decode_directive,
     encode_directive,
     key_of,
@@ -126,6 +127,7 @@ def the_snapshot(chance: random.Random) -> None:
 
 DIRECTIVES: tuple[Directive, ...] = (
     Route(AGENT, SessionId("s1"), 3),
+    SetWeights(AGENT, {WorkerId("w1"): 0.5}),
     SetPriority("session", "s1", 5, AGENT),
     Pause(AGENT),
     Limit("tenant", "acme", 4),

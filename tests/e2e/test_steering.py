@@ -102,6 +102,25 @@ def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
     assert standing(served, "limit", "priority") == []
 
 
+def test_weights_are_merged_listed_and_cleared(served: Nalar) -> None:
+    served.start("worker", "flows.py", "--agents", "shout", "--name", "canary").says("ready")
+    assert "workers of shout are told" in served("route", "shout", "canary=0.5").stderr
+    # Workers of other tests may not be gone yet.
+    alive = [row["worker"] for row in served.json("workers", "ls", "-o", "json")
+             if "shout" in row["agents"]]  # fmt: skip
+    words = [f"{name}=0" for name in alive if name != "canary"]
+    told = served("route", "shout", *words, "canary=0", "--for", "1h", "--reason", "slow").stderr
+    assert "no worker that is alive takes calls of shout now: they wait" in told
+    served("route", "shout", "canary=0.25")
+    [row] = standing(served, "weights")
+    assert row["directive"]["weights"] == dict.fromkeys(alive, 0.0) | {"canary": 0.25}
+    lost = served("route", "shout", "canry=1", code=2).stderr
+    assert "no worker 'canry' that is alive serves shout" in lost
+    assert "'canary'" in lost
+    assert "get the same" in served("route", "shout", "--clear").stderr
+    assert standing(served, "weights") == []
+
+
 def test_an_agent_that_sheds_refuses_requests_until_it_is_withdrawn(served: Nalar) -> None:
     worker = served.start("worker", "flows.py", "--agents", "shout")
     worker.says("worker ready")
@@ -120,6 +139,9 @@ def test_an_agent_that_sheds_refuses_requests_until_it_is_withdrawn(served: Nala
     [
         (["pause", "nobody"], "no agent named 'nobody'"),
         (["shed", "nobody"], "no agent named 'nobody'"),
+        (["route", "nobody", "w=1"], "no agent named 'nobody'"),
+        (["route", "x", "w=nan"], "'w=nan': a weight is a number from 0 to 100"),
+        (["route", "x", "w=1", "--for", "10"], "90s, 10m, 2h or 1d"),
         (["drain", "nobody"], "no worker 'nobody' is alive"),
         (["limit", "3"], "name one of --agent or --tenant or --model"),
         (["limit", "--agent", "x"], "say how many"),

@@ -8,7 +8,7 @@ import pytest
 
 from nalar.cluster.policy import Suggestion, Withdraw
 from nalar.cluster.view import ClusterView
-from nalar.directives import Limit, Order, Pause, SetPriority, Shed
+from nalar.directives import Limit, Order, Pause, SetPriority, SetWeights, Shed
 from nalar.ids import AgentName
 from nalar.sim.metrics import Figures
 from nalar.sim.placing import Lanes
@@ -36,12 +36,14 @@ class Crowd:
 
     name = "crowd"
 
-    def __init__(self, *turns: tuple[float, str, float], concurrency: int = 1) -> None:
-        self._turns, self._concurrency = turns, concurrency
+    def __init__(
+        self, *turns: tuple[float, str, float], concurrency: int = 1, stateful: bool = False
+    ) -> None:
+        self._turns, self._concurrency, self._stateful = turns, concurrency, stateful
 
     def agents(self) -> list[AgentModel]:
         # The worker holds all that wait: directives are about what is held.
-        return [AgentModel("Worker", 1, self._concurrency, prefetch=10.0)]
+        return [AgentModel("Worker", 1, self._concurrency, self._stateful, prefetch=10.0)]
 
     def arrivals(self) -> Iterator[Arrival]:
         return (Arrival(at_s, _ask(tenant, within_s)) for at_s, tenant, within_s in self._turns)
@@ -111,3 +113,12 @@ def test_a_rate_lets_calls_start_as_time_passes() -> None:
     slow = run(crowd, (0.0, Limit("tenant", "x", None, 1.0)))
     assert slow.in_time == 0.25, "one is saved up, the next comes after a minute"
     assert slow.unfinished == 0
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_a_worker_of_weight_0_takes_nothing_until_that_is_withdrawn(stateful: bool) -> None:
+    weights = SetWeights(AGENT, {"Worker-1": 0})
+    crowd = Crowd((5.0, "x", 100.0), stateful=stateful)
+    assert run(crowd).p50_s == pytest.approx(10.0, abs=0.1)
+    idle = run(crowd, (0.0, weights), (20.0, Withdraw(weights)))
+    assert idle.p50_s == pytest.approx(25.0, abs=0.6)

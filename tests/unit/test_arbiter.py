@@ -15,6 +15,7 @@ from nalar.directives import (
     Provision,
     Route,
     SetPriority,
+    SetWeights,
     key_of,
 )
 from nalar.ids import AgentName, SessionId, WorkerId
@@ -142,7 +143,8 @@ def test_only_so_many_sessions_move_in_a_second() -> None:
 
 def test_a_worker_that_is_not_there_is_a_race_and_no_fault() -> None:
     gone = WorkerId("gone")
-    for suggestion in (Migrate(AGENT, SessionId("s"), gone), Drain(gone)):
+    weights = SetWeights(AGENT, {"idle": 0.5, "gone": 2})
+    for suggestion in (Migrate(AGENT, SessionId("s"), gone), Drain(gone), weights):
         verdict = judge(Arbiter(), view_with_slots(), p=[suggestion])
         assert reason(verdict) == "there is no worker gone"
         assert not verdict.faults

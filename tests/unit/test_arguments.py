@@ -12,6 +12,7 @@ from nalar_cli.arguments import (
     Arguments,
     InputError,
     Target,
+    duration_s,
     given_value,
     parse_arguments,
     parse_module_target,
@@ -130,3 +131,18 @@ def test_a_value_may_be_any_json_and_null_when_none_is_given() -> None:
     for odd in ("yes", "{\n", "[1,\r\n", "{\u2028"):
         with pytest.raises(InputError, match="--json is not JSON"):
             given_value(odd)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), ("1d", 86400)]
+)
+def test_a_time_is_a_number_and_its_unit(text: str, seconds: float) -> None:
+    assert duration_s("--for", text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "10", "ten m", "0s", "-1m", "nanh", "infd", "1e9d", "5 y"]
+)
+def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(InputError, match=r"--for .*90s, 10m, 2h or 1d"):
+        duration_s("--for", text)

@@ -17,9 +17,11 @@ from nalar.directives import (
     Provision,
     Route,
     SetPriority,
+    SetWeights,
     Shed,
     decode_directive,
     encode_directive,
+    flaw,
     key_of,
 )
 from nalar.errors import MalformedMessage
@@ -28,6 +30,7 @@ from nalar.ids import AgentName, SessionId, WorkerId
 AGENT = AgentName("Analyst")
 ALL: list[Directive] = [
     Route(AGENT, SessionId("s1"), 3),
+    SetWeights(AGENT, {WorkerId("w1"): 0.5, WorkerId("w2"): 0}),
     SetPriority("request", "0abc", -2),
     SetPriority("tenant", "acme", 7, AGENT),
     Order(AGENT, "deadline"),
@@ -79,3 +82,21 @@ def test_what_does_not_fit_is_refused_and_named(change: dict[str, object], told:
 def test_what_is_no_directive_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode_directive("directive.route.Analyst.s1", body)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [None, [], {}, [1], {"a b": 1}, {"": 1}, {"w": -1}, {"w": 101}, {"w": True}, {"w": "1"},
+     {"w": None}, {f"w{number}": 1 for number in range(10_001)}],
+)  # fmt: skip
+def test_weights_are_numbers_by_worker_or_nothing(weights: object) -> None:
+    key = key_of(SetWeights(AGENT, {}))
+    body = {"v": 1, "kind": "weights", "agent": AGENT, "weights": weights}
+    with pytest.raises(MalformedMessage, match="weights = ") as raised:
+        decode_directive(key, orjson.dumps(body))
+    assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_weight_is_finite(weight: float) -> None:
+    assert flaw(SetWeights(AGENT, {WorkerId("w1"): weight}))

@@ -99,6 +99,52 @@ def test_a_worker_whose_calls_end_says_that_it_is_idler_than_it_said() -> None:
     assert given.asks(2) == []
 
 
+def test_a_worker_of_a_smaller_share_says_how_busy_the_next_call_would_make_it_feel() -> None:
+    whole, quarter = Credits(8), Credits(8)
+    whole.open("normal", 0)
+    quarter.open("normal", 0, share=0.25)
+
+    def said(given: Credits) -> list[tuple[int, int]]:
+        asks: list[Ask] = []
+        for load in range(8):
+            asks += given.asks(load)
+            given.delivered("normal", backlog=0)
+        return [(ask.count, ask.level) for ask in asks]
+
+    assert said(whole) == [(1, level) for level in range(8)]
+    # Its first is as the fourth of the other, its second as the eighth; while a slot is free here
+    # no call is to wait there.
+    assert said(quarter) == [(1, 3), (7, 7)]
+
+
+def test_a_small_share_keeps_nothing_waiting_that_there_is_room_for() -> None:
+    given = Credits(8)
+    given.open("normal", 0, share=0.01)
+    assert given.asks(load=0) == [Ask("normal", 1, 7)]
+    given.delivered("normal", backlog=50)
+    assert sum(ask.count for ask in given.asks(load=1)) >= 7
+
+
+def test_a_worker_of_a_smaller_share_that_has_become_idler_says_so() -> None:
+    given = Credits(64)
+    given.open("normal", 0, share=0.25)
+    assert given.asks(1) == [Ask("normal", 1, 0)]
+    given.delivered("normal", backlog=0)
+    [busy] = given.asks(5)
+    assert busy.level == 2
+    assert [ask.level for ask in given.asks(1)] == [0], "load 1 and 5 are one level at share 1"
+
+
+def test_each_lane_goes_by_its_own_share() -> None:
+    given = Credits(8)
+    given.open("a", 0)
+    given.open("b", 0, share=0.5)
+    assert given.asks(0) == [Ask("a", 1, 0), Ask("b", 1, 1)]
+    given.close("b")
+    given.open("b", 0)
+    assert given.asks(0) == [Ask("b", 1, 0)]
+
+
 def test_what_nobody_else_serves_is_asked_for_at_one_level() -> None:
     given = Credits(4)
     given.open("slot", 1, private=True)
