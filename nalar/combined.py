@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from nalar.context import current_call
 from nalar.errors import FutureMisuse
@@ -21,11 +21,12 @@ _counting = threading.Lock()
 class Gathered(Future[list[T]]):
     """Several futures as one: their values, in the order they were given."""
 
-    __slots__ = ("_missing", "parts")
+    __slots__ = ("_missing", "_tolerant", "parts")
 
-    def __init__(self, parts: Sequence[Future[T]]) -> None:
+    def __init__(self, parts: Sequence[Future[Any]], *, tolerant: bool = False) -> None:
         super().__init__()
         self.parts = tuple(parts)
+        self._tolerant = tolerant
         self.on_cancel(self._cancel_parts)
         self._missing = len(self.parts)
         if not self.parts:
@@ -34,30 +35,42 @@ class Gathered(Future[list[T]]):
             part.add_done_callback(self._part_done)
 
     def as_json(self) -> object:
+        if self._tolerant:
+            raise FutureMisuse(
+                "nalar.gather(..., return_exceptions=True) cannot be an argument, for errors are "
+                "none: await it, and pass on what is a value"
+            )
         return [part.as_json() for part in self.parts]
 
     def _cancel_parts(self) -> bool:
         asked = [part.cancel() for part in self.parts]  # All of them, not up to the first.
         return any(asked)
 
-    def _part_done(self, part: Future[T]) -> None:
-        if part.failure is not None:
+    def _part_done(self, part: Future[Any]) -> None:
+        if part.failure is not None and not self._tolerant:
             self.fail(part.failure, revision=part.revision)
             return
         with _counting:
             self._missing -= 1
             complete = self._missing == 0
         if complete:
-            values = [part.result() for part in self.parts]
-            self.resolve(values, revision=_last(self.parts))
+            values = [part.failure or part.result() for part in self.parts]
+            self.resolve(cast("list[T]", values), revision=_last(self.parts))
 
 
-def gather(*futures: Future[T]) -> Gathered[T]:
+@overload
+def gather(*futures: Future[T], return_exceptions: Literal[False] = False) -> Gathered[T]: ...
+@overload
+def gather(
+    *futures: Future[T], return_exceptions: Literal[True]
+) -> Gathered[T | BaseException]: ...
+def gather(*futures: Future[T], return_exceptions: bool = False) -> Gathered[Any]:
     """Return one future of all values, in order; fails as soon as one of `futures` fails.
 
-    Await it, call `.result()`, or pass it on as an argument like any future.
+    Await it, call `.result()`, or pass it on as an argument like any future. With
+    `return_exceptions` it waits for all, and has the error of each that failed in its place.
     """
-    return Gathered(_checked("gather", futures))
+    return Gathered(_checked("gather", futures), tolerant=return_exceptions)
 
 
 class Another(Future[None]):

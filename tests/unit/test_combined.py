@@ -39,6 +39,16 @@ async def test_gather_keeps_the_order_and_fails_with_the_first_failure() -> None
         await gather(never, failed(KeyError("x")))
 
 
+async def test_gather_waits_for_all_and_has_errors_among_the_values_if_it_is_told_to() -> None:
+    slow, error = Future[int](), KeyError("x")
+    all_three = gather(slow, failed(error), resolved(3), return_exceptions=True)
+    assert not all_three.done()
+    slow.resolve(1)
+    assert await all_three == [1, error, 3]
+    with pytest.raises(FutureMisuse, match="cannot be an argument"):
+        all_three.as_json()
+
+
 def test_as_completed_yields_what_has_ended_in_the_ledgers_order() -> None:
     pending: Future[int] = Future()
     futures = [pending, resolved(1, revision=30), resolved(2, revision=10)]
