@@ -8,8 +8,8 @@ measured stands what the simulator predicts of the same requests on the same wor
 
 import argparse
 import asyncio
-import contextlib
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -275,14 +275,22 @@ def _count(given: str) -> int:
     return value
 
 
+def _be_child() -> None:
+    """End with the run that started this process, and not by a Ctrl-C of its own."""
+    os.setpgid(0, 0)
+    child.end_with_input()
+
+
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        match sys.argv[1:]:
-            case ["worker", url, host, *words]:
-                child.end_with_input()
-                uvloop.run(serve(url, host, Plan.of(words)))
-            case ["controller", url, *words]:
-                child.end_with_input()
-                uvloop.run(control(url, Plan.of(words)))
-            case _:
+    match sys.argv[1:]:
+        case ["worker", url, host, *words]:
+            _be_child()
+            uvloop.run(serve(url, host, Plan.of(words)))
+        case ["controller", url, *words]:
+            _be_child()
+            uvloop.run(control(url, Plan.of(words)))
+        case _:
+            try:
                 main()
+            except KeyboardInterrupt:
+                sys.exit(130)
