@@ -28,23 +28,39 @@ class Cable:
     def mend(self) -> None:
         self._whole = True
 
+    async def gone(self) -> None:
+        """Wait until none of its connections is left: their sockets would outlive the loop."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either end, or the cable, ends it."""
         task = asyncio.current_task()
-        if not self._whole or task is None:
-            writer.close()
-            return
+        assert task is not None
         self._tasks.add(task)
-        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            there, back = await asyncio.open_connection(self._host, self._port)
-            try:
-                async with asyncio.TaskGroup() as ways:
-                    ways.create_task(_pass(reader, back, self.sent))
-                    ways.create_task(_pass(there, writer, self.got))
-            finally:
-                back.transport.abort()
-        writer.transport.abort()
-        self._tasks.discard(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            if self._whole:
+                await self._carry(reader, writer)
+        except* ConnectionError:
+            pass
+        finally:
+            await _close(writer)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(self._host, self._port)
+        try:
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(_pass(reader, back, self.sent))
+                ways.create_task(_pass(there, writer, self.got))
+        finally:
+            await _close(back)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: bytearray) -> None:
@@ -66,3 +82,4 @@ async def cable(server_url: str) -> AsyncGenerator[Cable]:
             yield laid
         finally:
             laid.cut()
+            await laid.gone()

@@ -1,6 +1,7 @@
 """Too much at once, too late, or at the wrong time: nothing is lost by it, and nothing doubled."""
 
 import asyncio
+import contextlib
 import time
 
 import orjson
@@ -117,6 +118,10 @@ async def test_links_that_lost_their_server_together_come_back_apart(
         await came.reach(2 * len(links))
         for link in links:
             await link.close()
+        for connection in connections:
+            connection.transport.abort()
+            with contextlib.suppress(OSError):
+                await connection.wait_closed()
     waits = [at - lost_at for at in came[len(links) :]]
     assert min(waits) >= 0.5
     assert max(waits) - min(waits) > 0.25, "half of what is left to chance at least"
