@@ -23,6 +23,7 @@ import uvloop
 from benchmarks import child
 from benchmarks.paper.compressed import ENGINES, WIDE, Compressed, User
 from benchmarks.paper.live_agents import Cast
+from benchmarks.paper.run import above_0
 from benchmarks.processes import child_process
 from benchmarks.report import machine
 from nalar.agents.registry import REGISTRY
@@ -254,18 +255,11 @@ def _options(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--strategy", action="append", choices=STRATEGIES, help="may be repeated; default: nalar"
     )
-    parser.add_argument("--rate", type=_above_0, help="requests a second, before --scale")
+    parser.add_argument("--rate", type=above_0, help="requests a second, before --scale")
     parser.add_argument("--requests", type=_count, help="then nobody asks any more")
-    parser.add_argument("--scale", type=_above_0, help="how much faster time is")
+    parser.add_argument("--scale", type=above_0, help="how much faster time is")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(given)
-
-
-def _above_0(given: str) -> float:
-    value = float(given)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{given} is not above 0")
-    return value
 
 
 def _count(given: str) -> int:

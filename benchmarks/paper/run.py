@@ -54,7 +54,10 @@ def _options(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--million", action="store_true", help="a million futures")
     parser.add_argument("--futures", type=int, default=FUTURES, help="default: the paper's")
     parser.add_argument(
-        "--rate", type=_rate, default=0.0, help="requests a second at 128 agents; else the paper's"
+        "--rate",
+        type=above_0,
+        default=0.0,
+        help="requests a second at 128 agents; else the paper's",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/paper"), metavar="FOLDER")
@@ -67,11 +70,12 @@ def _options(given: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _rate(given: str) -> float:
-    rate = float(given)
-    if not 0 < rate < float("inf"):
+def above_0(given: str) -> float:
+    """Return an option's number; raises ArgumentTypeError for one that is no rate or factor."""
+    value = float(given)
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{given} is not above 0")
-    return rate
+    return value
 
 
 def _run(case: Case, name: str, rate: float, workers: int, futures: int, seed: int) -> Figures:
