@@ -1,4 +1,4 @@
-"""Faults on purpose: `NALAR_FAULT=point:action[:nth]` makes a process fail at an exact place.
+"""Faults on purpose: a process fails at an exact place, `NALAR_FAULT=point[@agent]:action[:nth]`.
 
 For proofs and drills: docs/reliability.md. What is planned stands here, where the points are in
 `nalar.faults.ports`. Without the variable nothing of this is in the way of a call.
@@ -7,6 +7,7 @@ For proofs and drills: docs/reliability.md. What is planned stands here, where t
 import asyncio
 import math
 import os
+import re
 import signal
 import threading
 from collections import Counter
@@ -39,7 +40,9 @@ POINTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "before_lease": ("a slot's lease is about to be written", (*_ANYWHERE, "raise")),
     "after_lease": ("it is stored, and its owner does not know yet", (*_ANYWHERE, "drop")),
 }
-_EXAMPLE = "before_commit:exit, after_commit:drop:2 or before_run:delay=1.5:*"
+#: What an agent's name looks like: it may be served elsewhere, so that nothing more is known.
+_AGENT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_EXAMPLE = "before_commit:exit, after_commit@Account:drop:2 or before_run:delay=1.5:*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,13 @@ class Fault:
     #: At which time: 1 is the first; 0 is every time.
     nth: int = 1
     delay_s: float = 0.0
+    #: Whose calls, sessions or slots alone are counted and meet it; all if empty.
+    agent: str = ""
 
     def __str__(self) -> str:
+        point = f"{self.point}@{self.agent}" if self.agent else self.point
         action = f"delay={self.delay_s:g}" if self.action == "delay" else self.action
-        return f"{self.point}:{action}:{self.nth or '*'}"
+        return f"{point}:{action}:{self.nth or '*'}"
 
 
 class Faults:
@@ -62,22 +68,26 @@ class Faults:
 
     def __init__(self, planned: tuple[Fault, ...]) -> None:
         self.planned = planned
-        self._reached: Counter[str] = Counter()
+        #: By point and agent; without an agent, by point alone.
+        self._reached: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.planned))
 
-    def at(self, point: str) -> Fault | None:
+    def at(self, point: str, agent: str) -> Fault | None:
         """Count that `point` is reached; return the fault that is due, for the caller to enact.
 
-        A fault that ends or stops the process has been enacted already.
+        `agent` is whose call, session or slot is there. A fault that ends or stops the process
+        has been enacted already.
         """
+        names = {"", agent}
         with self._lock:
-            self._reached[point] += 1
-            count = self._reached[point]
+            self._reached.update((point, name) for name in names)
+            counts = {name: self._reached[point, name] for name in names}
         for fault in self.planned:
-            if fault.point == point and fault.nth in (0, count):
+            met = fault.point == point and fault.agent in counts
+            if met and fault.nth in (0, counts[fault.agent]):
                 self._enact(fault)
                 return fault if fault.action in ("delay", "raise", "drop") else None
         return None
@@ -90,18 +100,18 @@ class Faults:
         if fault.action == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    async def reach(self, point: str, error: type[NalarError]) -> None:
+    async def reach(self, point: str, agent: str, error: type[NalarError]) -> None:
         """Reach `point`, where what is sent or answered may be lost: then `error` is raised."""
-        fault = self.at(point)
+        fault = self.at(point, agent)
         if fault is None:
             return
         if fault.action != "delay":
             raise error(f"{FAULT} {fault}")
         await asyncio.sleep(fault.delay_s)
 
-    def pass_on(self, point: str, act: Callable[[], None]) -> None:
+    def pass_on(self, point: str, agent: str, act: Callable[[], None]) -> None:
         """Reach `point`, then `act`: now, later, or not at all."""
-        fault = self.at(point)
+        fault = self.at(point, agent)
         if fault is None:
             act()
         elif fault.action == "delay":
@@ -120,9 +130,12 @@ def from_environment(environ: Mapping[str, str]) -> Faults | None:
 
 
 def _parse(text: str) -> Fault:
-    point, *rest = text.split(":")
+    place, *rest = text.split(":")
+    point, marked, agent = place.partition("@")
     if point not in POINTS:
         raise _misuse(text, f"{point!r} is no point.{suggest(point, list(POINTS))}")
+    if marked and not _AGENT.fullmatch(agent):
+        raise _misuse(text, f"{agent!r} names no agent")
     if not 1 <= len(rest) <= 2:  # noqa: PLR2004 -- an action, and perhaps which time
         raise _misuse(text, "point:action or point:action:nth is expected")
     action, _, value = rest[0].partition("=")
@@ -134,7 +147,7 @@ def _parse(text: str) -> Fault:
     nth = rest[1] if len(rest) > 1 else "1"
     if nth != "*" and (not (nth.isascii() and nth.isdigit()) or int(nth) < 1):
         raise _misuse(text, f"which time is 1, 2, ... or * for every time, not {nth!r}")
-    return Fault(point, action, 0 if nth == "*" else int(nth), _seconds(text, value))
+    return Fault(point, action, 0 if nth == "*" else int(nth), _seconds(text, value), agent)
 
 
 def _seconds(text: str, value: str) -> float:
@@ -155,6 +168,6 @@ def _misuse(text: str, why: str) -> UsageError:
         for point, (meaning, actions) in POINTS.items()
     )
     return UsageError(
-        f"{FAULT}={text!r}: {why}\nIt is point:action[:nth], several separated by commas, such as "
-        f"{_EXAMPLE}. The points, and what can happen there:\n{points}"
+        f"{FAULT}={text!r}: {why}\nIt is point[@agent]:action[:nth], several separated by commas, "
+        f"such as {_EXAMPLE}. The points, and what can happen there:\n{points}"
     )

@@ -22,7 +22,8 @@ from nalar.statestore.port import KeyValue, Ledger, LedgerEntry, Watch
 
 #: An acknowledgement is on its way by then, in seconds.
 _ACK_SENT_S: Final = 0.05
-#: Entries whose writing has points: the first token of their key, and what the points call it.
+#: Entries whose writing has points: the first token of their key, which an agent's name follows,
+#: and what the points call it.
 _KINDS: Final = {"state": "snapshot", "lease": "lease"}
 
 
@@ -36,21 +37,24 @@ def faulty_agents(agents: Sequence[AgentSpec], faults: Faults) -> list[AgentSpec
     return [
         dataclasses.replace(
             agent,
-            methods={name: _faulty_method(spec, faults) for name, spec in agent.methods.items()},
+            methods={
+                name: _faulty_method(spec, agent.name, faults)
+                for name, spec in agent.methods.items()
+            },
         )
         for agent in agents
     ]
 
 
-def _faulty_method(spec: MethodSpec, faults: Faults) -> MethodSpec:
+def _faulty_method(spec: MethodSpec, agent: AgentName, faults: Faults) -> MethodSpec:
     @functools.wraps(spec.fn)
     async def begin(*args: Any, **kwargs: Any) -> Any:
-        await faults.reach("before_run", Unavailable)
+        await faults.reach("before_run", agent, Unavailable)
         return await spec.fn(*args, **kwargs)
 
     @functools.wraps(spec.fn)
     def begin_blocking(*args: Any, **kwargs: Any) -> Any:
-        fault = faults.at("before_run")
+        fault = faults.at("before_run", agent)
         if fault is not None and fault.action != "delay":
             raise Unavailable(f"{FAULT} {fault}")
         if fault is not None:
@@ -72,12 +76,12 @@ class _Before:
         return getattr(self._inner, name)
 
     async def _around(
-        self, kind: str, send: Callable[[], Awaitable[Any]], error: type[NalarError]
+        self, kind: str, agent: str, send: Callable[[], Awaitable[Any]], error: type[NalarError]
     ) -> Any:
-        """Send between the two points of `kind`."""
-        await self._faults.reach(f"before_{kind}", error)
+        """Send what concerns `agent` between the two points of `kind`."""
+        await self._faults.reach(f"before_{kind}", agent, error)
         answer = await send()
-        await self._faults.reach(f"after_{kind}", error)
+        await self._faults.reach(f"after_{kind}", agent, error)
         return answer
 
 
@@ -101,7 +105,8 @@ class _FaultyQueue(_Before):
             return sent
 
         # Tasks begin in the order in which they are made, so messages leave in that of the calls.
-        return asyncio.get_running_loop().create_task(self._around("publish", send, Unavailable))
+        sending = self._around("publish", invocation.ref.agent, send, Unavailable)
+        return asyncio.get_running_loop().create_task(sending)
 
     async def open(
         self,
@@ -111,8 +116,8 @@ class _FaultyQueue(_Before):
         lapsed: Callable[[int], None],
     ) -> Inbox:
         def received(delivery: Delivery) -> None:
-            handed = cast("Delivery", _FaultyDelivery(delivery, self._faults))
-            self._faults.pass_on("received", lambda: deliver(handed))
+            handed = cast("Delivery", _FaultyDelivery(delivery, agent, self._faults))
+            self._faults.pass_on("received", agent, lambda: deliver(handed))
 
         opened: Inbox = await self._inner.open(agent, lane, received, lapsed)
         return opened
@@ -121,12 +126,17 @@ class _FaultyQueue(_Before):
 class _FaultyDelivery(_Before):
     """`nalar.bus.port.Delivery`."""
 
+    def __init__(self, inner: Delivery, agent: AgentName, faults: Faults) -> None:
+        super().__init__(inner, faults)
+        self._agent = agent
+
     def ack(self) -> None:
-        self._faults.pass_on("before_ack", self._ack)
+        self._faults.pass_on("before_ack", self._agent, self._ack)
 
     def _ack(self) -> None:
         self._inner.ack()
-        asyncio.get_running_loop().call_later(_ACK_SENT_S, self._faults.at, "after_ack")
+        reached = functools.partial(self._faults.at, "after_ack", self._agent)
+        asyncio.get_running_loop().call_later(_ACK_SENT_S, reached)
 
 
 class _FaultyLedger(_Before):
@@ -137,12 +147,12 @@ class _FaultyLedger(_Before):
             sent: Awaitable[int] = self._inner.commit(ref, body, expected=expected, ttl_s=ttl_s)
             return sent
 
-        revision: int = await self._around("commit", send, CommitUnknown)
+        revision: int = await self._around("commit", ref.agent, send, CommitUnknown)
         return revision
 
     def watch(self, pattern: str, deliver: Callable[[LedgerEntry], None]) -> Watch:
         def heard(entry: LedgerEntry) -> None:
-            self._faults.pass_on("heard", lambda: deliver(entry))
+            self._faults.pass_on("heard", entry.ref.agent, lambda: deliver(entry))
 
         watch: Watch = self._inner.watch(pattern, heard)
         return watch
@@ -158,10 +168,11 @@ class _FaultyKeyValue(_Before):
             sent: Awaitable[int] = self._inner.put(key, value, expected=expected, ttl_s=ttl_s)
             return sent
 
-        kind = _KINDS.get(key.partition(".")[0])
+        first, agent, *_ = (*key.split("."), "")
+        kind = _KINDS.get(first)
         revision: int
         if kind is None:
             revision = await send()
         else:
-            revision = await self._around(kind, send, Unavailable)
+            revision = await self._around(kind, agent, send, Unavailable)
         return revision

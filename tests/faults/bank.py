@@ -67,11 +67,15 @@ class Bank:
         """Start a worker, in this process, that nothing is wrong with."""
         return await self.cluster.worker(*(agents or self.desk.names))
 
-    def runs(self) -> tuple[int, int, int]:
-        """Return how often the workflow, the tool (or step) and the account's method were run."""
+    def runs(self, amount: int | None = None) -> tuple[int, int, int]:
+        """Return how often the workflow, the tool (or step) and the account's method were run.
+
+        For deposits of `amount` alone, if it is given.
+        """
         file = Path(self.log)
         lines = file.read_text("utf-8").splitlines() if file.exists() else []
-        counted = Counter(line.split()[0] for line in lines)
+        said = [line.split() for line in lines]
+        counted = Counter(name for name, of, _ in said if amount is None or of == str(amount))
         return counted["deposit"], counted["vet"], counted["add"]
 
     async def records(self, ref: Ref | None) -> dict[str, int]:

@@ -12,10 +12,10 @@ from typing import Any
 import nalar
 
 
-def note(log: str, name: str) -> None:
+def note(log: str, name: str, amount: int = 0) -> None:
     """Say that `name` is run, whichever process it is in and whatever becomes of that."""
     with Path(log).open("a", encoding="utf-8") as file:
-        file.write(f"{name} {os.getpid()}\n")
+        file.write(f"{name} {amount} {os.getpid()}\n")
 
 
 def _fee(log: str) -> int:
@@ -40,6 +40,11 @@ class Desk:
     #: Of the workflow, the tool and the agent, then of the other workflows.
     names: tuple[str, ...]
 
+    def fault(self, place: str) -> str:
+        """Return the fault that `place` is here: `{deposit}`, `{vet}` or `{account}` have names."""
+        deposit, vet, account, *_ = self.names
+        return place.format(deposit=deposit, vet=vet, account=account)
+
 
 def _desk(number: int) -> Desk:
     names = (
@@ -52,7 +57,7 @@ def _desk(number: int) -> Desk:
 
     @nalar.tool(name=names[1])
     async def vet(log: str, amount: int) -> int:
-        note(log, "vet")
+        note(log, "vet", amount)
         return amount
 
     class Account(nalar.Agent, stateful=True, name=names[2]):
@@ -60,7 +65,7 @@ def _desk(number: int) -> Desk:
 
         @nalar.method
         async def add(self, log: str, amount: int) -> list[int]:
-            note(log, "add")
+            note(log, "add", amount)
             self.entries.append(amount)
             return list(self.entries)
 
@@ -70,7 +75,7 @@ def _desk(number: int) -> Desk:
 
     @nalar.workflow(name=names[0])
     async def deposit(log: str, account: str, amount: int) -> list[int]:
-        note(log, "deposit")
+        note(log, "deposit", amount)
         vetted = await vet(log, amount)
         return await Account.options(session=account).add(log, vetted)
 

@@ -7,24 +7,26 @@ from nalar.bus.embedded import EmbeddedServer
 from tests.contract.worlds import eventually
 from tests.faults.bank import Bank, all_cases
 
-#: How often the workflow, the child and the account are run when the worker freezes there and
-#: wakes when all is done.
+#: Where the worker freezes, and how often that has run the workflow, the child and the account
+#: once it was taken for dead, another has done it all, and it has woken. At its first call of the
+#: agent: that of a child which is delivered twice, on a slow machine, is no other place.
 FREEZES = {
-    "received:stop:3": (2, 1, 1),
-    "before_run:stop:3": (2, 1, 2),
-    "before_publish:stop:2": (2, 1, 1),
-    "before_commit:stop:1": (2, 2, 1),
-    "before_commit:stop:2": (2, 1, 2),
-    "before_commit:stop:3": (2, 1, 1),
-    "after_commit:stop:2": (2, 1, 1),
-    "before_ack:stop:3": (1, 1, 1),
+    "received@{account}:stop:1": (2, 1, 1),
+    "before_run@{account}:stop:1": (2, 1, 2),
+    "before_publish@{account}:stop:1": (2, 1, 1),
+    "before_commit@{vet}:stop:1": (2, 2, 1),
+    "before_commit@{account}:stop:1": (2, 1, 2),
+    "before_commit@{deposit}:stop:1": (2, 1, 1),
+    "after_commit@{account}:stop:1": (2, 1, 1),
+    "before_ack@{deposit}:stop:1": (1, 1, 1),
 }
 
 
 async def test_a_worker_frozen_at_a_point_changes_nothing_when_it_wakes(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:
-    async def case(bank: Bank, fault: str) -> None:
+    async def case(bank: Bank, place: str) -> None:
+        fault = bank.desk.fault(place)
         zombie = await bank.victim(fault)
         first = bank.deposit(10)
         await zombie.fails(fault)
@@ -38,7 +40,8 @@ async def test_a_worker_frozen_at_a_point_changes_nothing_when_it_wakes(
         await bank.nothing_waits()
         assert await bank.entries() == [10, 5]
         assert await bank.records(first.ref) == stored, "a record is never replaced"
-        assert bank.runs() == tuple(count + 1 for count in FREEZES[fault])
+        # What is asked of two who are alive may be run by both: code at least once, effects once.
+        assert bank.runs(10) == FREEZES[place]
 
     assert await all_cases(server.url, tmp_path, FREEZES, case) == {}
 
