@@ -13,6 +13,7 @@ from nalar_cli import (
     listing,
     local,
     nodes,
+    recording,
     routing,
     serving,
     signalling,
@@ -50,7 +51,7 @@ app = typer.Typer(
 )
 for part in (
     local, serving, calling, signalling, cancelling, listing, dead, steering, controlling,
-    routing, nodes, up, simulating, tools,
+    routing, nodes, up, simulating, recording, tools,
 ):  # fmt: skip
     part.register(app)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, cast
 import orjson
 
 from nalar.errors import UsageError, suggest
-from nalar.sim.workload import AgentModel, Arrival, Call, Calls, Program, Size, Turn, Work
+from nalar.sim.workload import AgentModel, Arrival, Call, Calls, Pause, Program, Size, Turn, Work
 
 #: What an agent in the file may say of itself: those fields of `AgentModel` that JSON can hold.
 AGENT_FIELDS: Final = tuple(it.name for it in fields(AgentModel) if it.name != "llm")
@@ -69,10 +69,12 @@ class Recorded:
                 calls = cast("list[dict[str, Any]]", step)
                 yield Calls(
                     tuple(
-                        Call(it["agent"], self._run(it["steps"]), it.get("session", ""))
+                        Call(it.get("agent"), self._run(it["steps"]), it.get("session", ""))
                         for it in calls
                     )
                 )
+            elif isinstance(step, dict):
+                yield Pause(float(cast("dict[str, float]", step)["pause"]))
             else:
                 yield Work(float(step))
 
@@ -107,27 +109,39 @@ class Recorded:
         self._agents[given["name"]] = AgentModel(**declared)
 
     def _check_call(self, given: dict[str, Any], depth: int) -> None:
-        name: object = given.get("agent")
+        # Without an agent it is a branch of its caller: a task of its code.
+        name: object = given.get("agent", "")
         steps: object = given.get("steps")
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or (not name and "agent" in given):
             self._refuse(f"calls {name!r}, which is no name of an agent")
         if not isinstance(steps, list):
-            self._refuse(f'has a call of {name} without "steps"')
+            self._refuse(f'has {f"a call of {name}" if name else "a branch"} without "steps"')
         if depth > DEPTH_MAX:
             self._refuse(f"has calls in calls more than {DEPTH_MAX} deep")
-        self._agents.setdefault(name, AgentModel(name, 0))
+        if name:
+            self._agents.setdefault(name, AgentModel(name, 0))
         for step in cast("list[Any]", steps):
             self._check_step(step, depth)
 
     def _check_step(self, step: object, depth: int) -> None:
+        if isinstance(step, dict):
+            self._check_pause(cast("dict[str, Any]", step))
+            return
         if not isinstance(step, list):
             if type(step) not in (int, float) or not 0 <= cast("float", step) < float("inf"):
-                self._refuse(f"has the step {step!r}: seconds, or a list of calls, are expected")
+                self._refuse(
+                    f"has the step {step!r}: seconds, a pause or a list of calls is expected"
+                )
             return
         for call in cast("list[Any]", step):
             if not isinstance(call, dict):
                 self._refuse(f"has {call!r} where a call is expected")
             self._check_call(cast("dict[str, Any]", call), depth + 1)
+
+    def _check_pause(self, step: dict[str, Any]) -> None:
+        if list(step) != ["pause"]:
+            self._refuse(f'has the step {step!r}: {{"pause": SECONDS}} is expected')
+        self._number(step, "pause", required=True)
 
     def _number(self, given: dict[str, Any], name: str, *, required: bool = False) -> None:
         value = given.get(name)
