@@ -14,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ import orjson
 import uvloop
 
 import nalar
-from benchmarks import child
+from benchmarks import child, control_plot
 from benchmarks.bench_measure import quantile
 from benchmarks.control_emulated import WORKERS, EmulatedWorker, emulate
 from benchmarks.processes import child_process
@@ -223,44 +223,67 @@ def spread(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Measure and print tables in Markdown."""
+    """Measure and print tables in Markdown, then what a decision costs as bars."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--futures", type=int, nargs="*", default=list(SIZES))
     parser.add_argument("--changed", type=int, nargs="*", default=[1_000])
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--times", type=int, default=300)
     parser.add_argument("--offline", action="store_true", help="Processor time alone, no server.")
+    parser.add_argument("--plot", type=Path, help="Save the cost of a decision as a PNG here.")
     options = parser.parse_args()
     print(orjson.dumps(machine()).decode())
     print("\n| queued in one worker | dispatch of the next call, ms, p50 / p99 |\n|---|---|")
     for queued in QUEUES:
         print(f"| {queued:,} | {spread(measure_dispatch(queued))} |", flush=True)
+    curves: control_plot.Curves = {"processor time": tell_costs(options.futures)}
+    if not options.offline:
+        enforced = uvloop.run(measure_enforcement(options.times))
+        print(f"\ndirective to enforcement, ms, p50 / p99: {spread(enforced)}\n", flush=True)
+        curves["live, by the clock"] = tell_loops(options.futures, options.changed, options.seconds)
+    print(f"\n{control_plot.bars(curves)}")
+    if options.plot is not None:
+        control_plot.save(curves, options.plot)
+        print(f"saved {options.plot}", file=sys.stderr)
+
+
+def tell_costs(sizes: Sequence[int]) -> list[tuple[int, float]]:
+    """Print the processor time of a decision by stage; return the median of all, by size."""
     print(
         "\n| futures | read ms | view ms | policies ms | arbiter ms | write ms "
         "| all ms, p50 / p99 |\n|---|---|---|---|---|---|---|"
     )
-    for futures in options.futures:
+    points: list[tuple[int, float]] = []
+    for futures in sizes:
         rounds = measure_costs(futures, min(1_000, futures))
         stages = [quantile(sorted(stage), 0.5) for stage in zip(*rounds, strict=True)]
         told = " | ".join(f"{stage:.1f}" for stage in stages)
-        print(f"| {futures:,} | {told} | {spread([sum(it) for it in rounds])} |", flush=True)
-    if options.offline:
-        return
-    enforced = uvloop.run(measure_enforcement(options.times))
-    print(f"\ndirective to enforcement, ms, p50 / p99: {spread(enforced)}\n", flush=True)
+        whole = [sum(it) for it in rounds]
+        points.append((futures, quantile(sorted(whole), 0.5)))
+        print(f"| {futures:,} | {told} | {spread(whole)} |", flush=True)
+    return points
+
+
+def tell_loops(
+    sizes: Sequence[int], changes: Sequence[int], seconds: float
+) -> list[tuple[int, float]]:
+    """Print what the live loop takes; return the median of all, by size."""
     print(
         "| futures | changed | directives | view ms | policies ms | publish ms | all ms "
         "| process ms | MiB |\n|---|---|---|---|---|---|---|---|---|"
     )
-    for futures in options.futures:
-        for changed in options.changed:
-            it = uvloop.run(measure_loop(futures, min(changed, futures), options.seconds))
+    points: list[tuple[int, float]] = []
+    for futures in sizes:
+        for changed in changes:
+            it = uvloop.run(measure_loop(futures, min(changed, futures), seconds))
+            points.append((futures, quantile(sorted(it.whole_ms), 0.5)))
             print(
                 f"| {it.futures:,} | {it.changed:,} | {it.directed:.0f} | {spread(it.update_ms)} "
                 f"| {spread(it.decide_ms)} | {spread(it.publish_ms)} | {spread(it.whole_ms)} "
                 f"| {it.cpu_ms:.0f} | {it.memory_mib:.0f} |",
                 flush=True,
             )
+    return points
 
 
 async def serve(url: str) -> None:
