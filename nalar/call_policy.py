@@ -98,6 +98,10 @@ class Batch:
             raise UsageError(f"Batch(size=...) is a count from 1 to {_BATCH_MAX}, not {size!r}")
         check_number("Batch(linger_s=...)", self.linger_s, low=0, high=3600)
 
+    def spares(self, calls: int) -> int:
+        """Return how many runs so many calls save when batches are as full as they can be."""
+        return calls - -(-calls // self.size)
+
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:

@@ -4,6 +4,9 @@ A report says what has changed since the worker's last one, so that its cost gro
 happens and not with what is there; a *full* one, sent first and to whoever asks, stands by
 itself. Counts are as they are now; `finished`, `failed`, `busy_s` and `tokens` have grown since
 the worker started, so that a lost report loses nothing.
+
+The unit of capacity is the execution slot. Calls are counted as calls, and beside it how many of
+them take no slot of their own, since calls of a batch share one.
 """
 
 from dataclasses import dataclass, field
@@ -34,6 +37,8 @@ class MethodLoad:
     #: Smoothed, as in `AgentLoad`.
     wait_s: float = 0.0
     service_s: float = 0.0
+    #: Calls that one run of it takes at the most.
+    batch: Annotated[Whole, Field(ge=1)] = 1
 
 
 @dataclass(slots=True)
@@ -47,19 +52,41 @@ class AgentLoad:
     waiting: Whole = 0
     #: Of the queued ones, those whose session is busy.
     blocked: Whole = 0
+    #: Of the running ones, those that run in the slot of another: all but one of each batch.
+    sharing: Whole = 0
+    #: Of the queued ones, those that will, if batches are as full as they can be.
+    spared: Whole = 0
     #: When the oldest of the queued ones arrived, Unix time; 0 with none.
     oldest_at: float = 0.0
     finished: Whole = 0
     failed: Whole = 0
     #: Time that code has run in all, in seconds.
     busy_s: float = 0.0
-    #: What a call waits from its arrival to its start, and how long its code runs: smoothed by
-    #: method, and then the mean over its methods by calls.
+    #: What a call waits from its arrival to its start, and how long its code runs (in a batch its
+    #: share of that): smoothed by method, and then the mean over its methods by calls.
     wait_s: float = 0.0
     service_s: float = 0.0
     #: Tokens of models, as its code has reported them.
     tokens: Whole = 0
     methods: dict[str, MethodLoad] = field(default_factory=dict[str, MethodLoad])
+
+    @property
+    def runs(self) -> int:
+        """Execution slots that running calls take, and queued ones will."""
+        return self.running - self.sharing + self.queued - self.spared
+
+    @property
+    def share(self) -> float:
+        """What part of a slot one more call will take among many: 1, or less in a full batch.
+
+        By the methods that were called so far; before that, by what is queued.
+        """
+        calls = [
+            (method.finished + method.failed, method.batch) for method in self.methods.values()
+        ]
+        if ended := sum(count for count, _ in calls):
+            return sum(count / size for count, size in calls) / ended
+        return (self.queued - self.spared) / self.queued if self.queued else 1.0
 
 
 @dataclass(slots=True)
@@ -99,6 +126,7 @@ class Report:
     number: Whole
     at_s: float
     full: bool
+    #: Execution slots, and how many of them are taken.
     concurrency: Whole
     running: Whole
     #: Revision of the newest directive that the worker obeys.

@@ -63,13 +63,8 @@ class Gathering:
         call: Call,
         threads: Executor,
     ) -> Any:
-        """Return the call's own result; raises what the body raised or gave it as a result.
-
-        A call that runs once more, since its session moved on, makes a batch of its own.
-        """
+        """Return the call's own result; raises what the body raised or gave it as a result."""
         key = call.future
-        if self._task is not None:
-            return await Gathering((key,)).join(spec, args, kwargs, call, threads)
         item = _Item(args, kwargs, call, asyncio.get_running_loop().create_future())
         self._items[key], self._body = item, (spec, threads)
         self.leave(key)

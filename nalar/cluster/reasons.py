@@ -1,5 +1,7 @@
 """Why a directive is given, in a few words, from what the view shows. Pure."""
 
+import math
+
 from nalar.cluster.policy import Migrate, Suggestion, Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import Provision, Route, SetPriority, Shed
@@ -14,8 +16,9 @@ def reason_of(view: ClusterView, suggestion: Suggestion) -> str:
         case Provision(agent) | Shed(agent):
             load = view.load(agent)
             calls = load.running + load.queued + view.backlog.get(agent, 0)
-            wait_s = view.ahead_s(agent)
-            return f"{calls} calls for {view.slots(agent)} slots, {wait_s:.1f} s to wait"
+            runs, wait_s = math.ceil(view.demand(agent)), view.ahead_s(agent)
+            gathered = f" (runs: {runs})" if runs < calls else ""
+            return f"{calls} calls{gathered} for {view.slots(agent)} slots, {wait_s:.1f} s to wait"
         case SetPriority("request", root) if RootId(root) in view.requests:
             request = view.requests[RootId(root)]
             return f"{request.finished} calls and {request.busy_s:.1f} s of service done"

@@ -21,6 +21,7 @@ class WorkerView:
     """One live worker."""
 
     name: WorkerId
+    #: Execution slots, and how many of them are taken.
     concurrency: int
     running: int = 0
     applied: int = 0
@@ -36,8 +37,13 @@ class WorkerView:
 
     @property
     def free(self) -> int:
-        """Calls it could start at once."""
+        """Execution slots that are free."""
         return max(0, self.concurrency - self.running)
+
+    @property
+    def room(self) -> int:
+        """Execution slots that stay free if all that is queued here starts; below 0, that lack."""
+        return self.free - sum(load.queued - load.spared for load in self.agents.values())
 
     @property
     def queued(self) -> int:
@@ -155,6 +161,8 @@ class ClusterView:
             total.running += part.running
             total.waiting += part.waiting
             total.blocked += part.blocked
+            total.sharing += part.sharing
+            total.spared += part.spared
             total.finished += part.finished
             total.failed += part.failed
             total.busy_s += part.busy_s
@@ -162,7 +170,7 @@ class ClusterView:
             total.wait_s += part.wait_s * part.finished
             total.service_s += part.service_s * part.finished
             for name, method in part.methods.items():
-                add_method(total.methods.setdefault(name, MethodLoad()), method)
+                add_method(total.methods.setdefault(name, MethodLoad(batch=method.batch)), method)
             oldest = (at for at in (total.oldest_at, part.oldest_at) if at)
             total.oldest_at = min(oldest, default=0.0)
         if total.finished:
@@ -175,8 +183,13 @@ class ClusterView:
         return sorted(self._index())
 
     def slots(self, agent: AgentName) -> int:
-        """Return how many calls of an agent could run at a time."""
+        """Return how many execution slots the workers of an agent have."""
         return sum(worker.concurrency for worker in self.serving(agent))
+
+    def demand(self, agent: AgentName) -> float:
+        """Return how many execution slots an agent's calls take, and will that wait anywhere."""
+        load = self.load(agent)
+        return load.runs + self.backlog.get(agent, 0) * load.share
 
     def ahead_s(self, agent: AgentName) -> float:
         """Return how long a call made now would wait, by what such calls have taken, in seconds."""

@@ -125,6 +125,4 @@ class Batching:
     @property
     def spared(self) -> int:
         """How many runs the calls here save by being gathered."""
-        return sum(
-            known.count - -(-known.count // known.batch.size) for known in self._lines.values()
-        )
+        return sum(known.batch.spares(known.count) for known in self._lines.values())

@@ -93,6 +93,13 @@ class Held:
         """How many calls share its run of the code, itself among them."""
         return 1 if self.gathering is None else self.gathering.size
 
+    def again(self) -> None:
+        """Have its code run once more, and alone: what it was based on is no longer true."""
+        assert self.slot is not None, "a call that runs has a slot"
+        self.slot = self.slot.again()
+        if self.gathering is not None:
+            self.gathering = Gathering((self.key,))
+
     @property
     def leaves_when_cancelled(self) -> bool:
         """Whether cancelling its task ends it: a thread can only be told, a batch be left."""

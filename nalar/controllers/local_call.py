@@ -51,6 +51,8 @@ class SharedSlot:
     """The one execution slot of a batch: free again once no call of it runs."""
 
     running: int = 0
+    #: Calls of it that the meter counts as running.
+    counted: int = 0
 
     def take(self) -> bool:
         """One more call of it runs; return whether that takes the slot."""
@@ -61,6 +63,15 @@ class SharedSlot:
         """One call less runs; return whether that frees the slot."""
         self.running -= 1
         return not self.running
+
+    def count(self, by: int) -> bool:
+        """One more call of it is counted as running, or (`by` -1) one less.
+
+        Return whether the slot counts with that call: the first that is counted, the last that
+        is not.
+        """
+        self.counted += by
+        return self.counted == (by > 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +92,8 @@ class LocalCall:
     moved: bool = False
     #: Where the meter counts it: None before it was heard of, and when it has ended.
     counted: Place | None = None
+    #: The shared slot in which the meter counts it.
+    counted_in: SharedSlot | None = None
     #: The slot that it shares with others, if it was started in a batch.
     shared: SharedSlot | None = None
 

@@ -5,14 +5,16 @@ between costs its share of the totals and no more, and idle ones cost nothing.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from nalar.controllers.local_call import LocalCall, Place, State
+from nalar.controllers.local_call import LocalCall, Place, SharedSlot, State
 from nalar.controllers.local_events import Arrived
 from nalar.controllers.ranking import Traits
+from nalar.controllers.spent import Spent
 from nalar.controllers.untold import take_next
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad, add_method
@@ -27,38 +29,6 @@ _STALE_MAX: Final = 64
 _WAITING: Final = (Place.QUEUED, Place.BLOCKED)
 
 _SessionKey = tuple[AgentName, SessionId]
-
-
-class Spent(Protocol):
-    """A call that has ended here, and what it took; times in seconds."""
-
-    @property
-    def traits(self) -> Traits: ...
-
-    @property
-    def failed(self) -> bool: ...
-
-    @property
-    def deadline(self) -> float: ...
-
-    @property
-    def arrived_s(self) -> float: ...
-
-    @property
-    def started_s(self) -> float: ...
-
-    @property
-    def ended_s(self) -> float: ...
-
-    @property
-    def busy_s(self) -> float:
-        """For how long its code has run."""
-        ...
-
-    @property
-    def tokens(self) -> dict[str, int] | None:
-        """By model."""
-        ...
 
 
 class _Line:
@@ -91,7 +61,25 @@ class _Agent:
     #: Without what adds up over its methods.
     load: AgentLoad = field(default_factory=AgentLoad)
     line: _Line = field(default_factory=_Line)
+    #: Of its methods that gather calls: how many wait.
+    gathering: Counter[str] = field(default_factory=Counter[str])
     changed: bool = True
+
+    def wait(self, call: LocalCall, by: int) -> None:
+        """One more call waits, or (`by` -1) one less; those that gather will in full batches."""
+        self.line.change(call, by)
+        if (batch := call.arrival.batch) is not None:
+            method = call.arrival.traits.method
+            before = self.gathering[method]
+            after = self.gathering[method] = before + by
+            self.load.spared += batch.spares(after) - batch.spares(before)
+
+    def run(self, shared: SharedSlot | None, by: int) -> int:
+        """One more call runs, or (`by` -1) one less; return how many more slots that takes."""
+        if shared is None or shared.count(by):
+            return by
+        self.load.sharing += by
+        return 0
 
 
 @dataclass(slots=True)
@@ -158,9 +146,11 @@ class Meter:
         """A report was too large to be told: name fewer sessions and requests in one."""
         self._entries_max = max(1, self._entries_max // 2)
 
-    def serve(self, agent: AgentName) -> None:
-        """The worker serves an agent."""
-        self._agent(agent)
+    def serve(self, agent: AgentName, batches: Mapping[str, int] | None = None) -> None:
+        """The worker serves an agent; of its methods that gather calls, `batches` are the sizes."""
+        load = self._agent(agent).load
+        for method, size in (batches or {}).items():
+            load.methods.setdefault(method, MethodLoad()).batch = size
 
     def ended(self, spent: Spent, *, whole: bool) -> None:
         """A call has ended with a record; `whole` when its request has ended with it."""
@@ -209,14 +199,14 @@ class Meter:
             was = call.counted
             if was is None and call.state is State.ENDED:
                 continue  # It came and went.
-            place = call.place
-            if was is place:
+            place, shared = call.place, call.counted_in
+            if was is place and shared is call.shared:
                 continue
-            call.counted = place
+            call.counted, call.counted_in = place, call.shared
             if was is not None:
-                self._add(call, was, -1, now_s)
+                self._add(call, was, -1, now_s, shared)
             if place is not None:
-                self._add(call, place, 1, now_s)
+                self._add(call, place, 1, now_s, call.shared)
 
     def report(
         self,
@@ -278,8 +268,13 @@ class Meter:
 
     # What is counted.
 
-    def _add(self, call: LocalCall, place: Place, by: int, now_s: float) -> None:
-        """Count a call where it stands, or (`by` -1) no longer where it stood."""
+    def _add(
+        self, call: LocalCall, place: Place, by: int, now_s: float, shared: SharedSlot | None
+    ) -> None:
+        """Count a call where it stands, or (`by` -1) no longer where it stood.
+
+        `shared` is the slot that it shares there.
+        """
         arrival = call.arrival
         traits = arrival.traits
         if traits.agent is None:
@@ -292,9 +287,10 @@ class Meter:
         waits, runs = place in _WAITING, place is Place.RUNNING
         request.load.queued += by * waits
         request.load.running += by * runs
-        self._running += by * runs
         if waits:
-            agent.line.change(call, by)
+            agent.wait(call, by)
+        if runs:
+            self._running += agent.run(shared, by)
         if arrival.slot is not None:
             session = self._session(traits.agent, arrival)
             session.held += by

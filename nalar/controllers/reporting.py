@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.clock import Clock
 from nalar.controllers.held import Held
@@ -58,9 +59,11 @@ class Reporting:
         self._told: tuple[object, int] = ({}, 0)
         backend.on_reconnect(self._asked)
 
-    def serve(self, agent: AgentName) -> None:
+    def serve(self, agent: AgentSpec) -> None:
         """The worker serves an agent from now on."""
-        self._meter.serve(agent)
+        gather = {name: spec.options.batch for name, spec in agent.methods.items()}
+        sizes = {name: batch.size for name, batch in gather.items() if batch is not None}
+        self._meter.serve(agent.name, sizes)
 
     def wake(self) -> None:
         """Something has happened, or time has passed."""

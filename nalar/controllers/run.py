@@ -206,8 +206,7 @@ class Runner:
                     return
             if settlement.how is Settled.DONE:
                 return
-            assert held.slot is not None, "a call that runs has a slot"
-            held.slot = held.slot.again()
+            held.again()
 
     async def _open(self, held: Held) -> Session:
         agent, name = held.agent.name, held.invocation.session

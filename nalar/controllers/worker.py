@@ -146,7 +146,7 @@ class Worker:
         await self._directives.begin()
         for agent in agents:
             self._intake.agents[agent.name] = agent
-            self._reporting.serve(agent.name)
+            self._reporting.serve(agent)
             slots = self._settings.slots if agent.stateful else 0
             await self._backend.queue.ensure(agent.name, slots=slots)
             await register(self._backend.control, agent, slots)

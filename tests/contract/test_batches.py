@@ -7,8 +7,10 @@ import pytest
 
 import nalar
 from nalar.bus.codec import decode_record, encode_record
+from nalar.cluster.view import ClusterView
 from nalar.errors import AgentError, Cancelled, Expired
-from nalar.ids import FutureId
+from nalar.ids import AgentName, FutureId
+from nalar.reports import Report
 from tests.clusters import Cluster, kill, until
 from tests.contract.gathered import (
     AGENTS,
@@ -101,6 +103,27 @@ async def test_calls_of_a_batch_share_the_time_that_it_takes(cluster: Cluster) -
     await nalar.gather(*calls)
     took_s = asyncio.get_running_loop().time() - began_s
     assert 0.2 <= sum(it.busy_s for it in held) < took_s + 0.15, "not twice as much"
+
+
+async def test_a_batch_is_reported_as_one_slot_taken(cluster: Cluster) -> None:
+    await cluster.worker(*AGENTS, concurrency=2)
+    client = await cluster.client()
+    view, agent = ClusterView(), AgentName("BatchEmbedder")
+
+    def hear(report: Report) -> None:
+        view.take(report)
+
+    watch = client.host.backend.reports.watch(hear)
+    calls = [Embedder.hold("a"), Embedder.hold("b")]
+    await until(lambda: agent in view.agents() and view.load(agent).running == 2)
+    (worker,) = view.workers.values()
+    assert (worker.running, worker.free, view.demand(agent)) == (1, 1, 1)
+    assert view.load(agent).methods["hold"].batch == 2
+    GATE.set()
+    await nalar.gather(*calls)
+    await until(lambda: not view.load(agent).running)
+    assert (worker.free, view.load(agent).share) == (2, 0.5)
+    watch.close()
 
 
 async def test_a_body_is_stopped_once_nobody_is_left(cluster: Cluster) -> None:
@@ -224,12 +247,14 @@ async def test_what_a_cancelled_call_did_to_its_session_is_gone_with_it(cluster:
 
 
 async def test_a_call_whose_session_moved_on_runs_once_more_by_itself(cluster: Cluster) -> None:
-    await cluster.worker(*AGENTS)
+    host = await cluster.worker(*AGENTS)
     client = await cluster.client()
     await Chat.options(session="a").say("first")
     GIVEN.clear()
     calls = [Chat.options(session=s).hold(s) for s in "ab"]
     await until(lambda: GIVEN)
+    assert host.worker is not None
+    shares = {it.invocation.session: it for it in host.worker._held.values()}
     ledger = client.host.backend.ledger
     (entry,) = await ledger.find("call.s.BatchChat.a.>")
     other = replace(entry.ref, future=FutureId("another"))
@@ -238,6 +263,7 @@ async def test_a_call_whose_session_moved_on_runs_once_more_by_itself(cluster: C
     GATE.set()
     assert await nalar.gather(*calls) == ["a", "b"]
     assert given() == [["a"], ["a", "b"]]
+    assert {session: held.sharers for session, held in shares.items()} == {"a": 1, "b": 2}
     assert await Chat.options(session="a").all_turns() == ["first", "first", "a"]
     assert await Chat.options(session="b").all_turns() == ["b"]
 

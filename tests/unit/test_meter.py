@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nalar.call_policy import Batch
 from nalar.cluster.view import ClusterView
 from nalar.controllers.local_events import (
     Arrived,
@@ -13,10 +14,12 @@ from nalar.controllers.local_events import (
     Event,
     Finished,
     Left,
+    Rejoined,
     Resume,
     Returned,
     Settled,
     Start,
+    Ticked,
 )
 from nalar.controllers.local_state import LocalState
 from nalar.controllers.meter import ENTRIES_MAX, Meter
@@ -26,6 +29,7 @@ from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, RequestLoad
 
 DESK, ONE = AgentName("Desk"), WorkerId("one")
+THREE = Batch(size=3, linger_s=60.0)
 
 
 def ref(name: str) -> Ref:
@@ -56,13 +60,14 @@ class Metered:
         self.now_s = 0.0
 
     def arrive(
-        self, key: str, *, session: str = "", root: str = "", missing: Iterable[str] = ()
-    ) -> None:
+        self, key: str, *, session: str = "", root: str = "", missing: Iterable[str] = (),
+        batch: Batch | None = None,
+    ) -> None:  # fmt: skip
         self.now_s += 1
         self.do(Arrived(
             key, session or None, 0, 1e6, frozenset(map(ref, missing)), None, self.now_s, 900.0,
-            Traits(DESK, session, root or key, "acme", depth=1 if root else 0),
-            3 if session else None,
+            Traits(DESK, session, root or key, "acme", depth=1 if root else 0, method="work"),
+            3 if session else None, batch,
         ))  # fmt: skip
 
     def do(self, *events: Event) -> None:
@@ -140,6 +145,57 @@ def test_times_are_smoothed_and_failures_counted_apart() -> None:
     load = it.report().agents[DESK]
     assert (load.finished, load.failed, load.busy_s) == (1, 1, 14.0)
     assert load.service_s == load.methods["work"].service_s == 3.0
+
+
+def test_a_batch_takes_one_slot_until_the_last_of_its_calls_runs_no_longer() -> None:
+    it = Metered(concurrency=2)
+    for key in "abc":
+        it.arrive(key, batch=THREE)
+    taken: list[tuple[int, int, int]] = []
+    for ends in ("", "a", "b", "c"):
+        if ends:
+            it.do(Finished(ends))
+        report = it.report(full=True)
+        load = report.agents[DESK]
+        taken.append((report.running, load.running, load.sharing))
+    assert taken == [(1, 3, 2), (1, 2, 1), (1, 1, 0), (0, 0, 0)]
+
+
+def test_a_call_of_a_batch_that_runs_once_more_by_itself_takes_a_slot_of_its_own() -> None:
+    it = Metered(concurrency=2)
+    for key in "abc":
+        it.arrive(key, batch=THREE)
+    it.report()
+    it.do(Finished("a"), Rejoined("a"))
+    report = it.report()
+    assert (report.running, report.agents[DESK].running, report.agents[DESK].sharing) == (2, 3, 1)
+    for key in "bca":
+        it.end(key)
+    report = it.report()
+    assert (report.running, report.agents[DESK].running, report.agents[DESK].sharing) == (0, 0, 0)
+
+
+def test_calls_that_gather_need_slots_for_full_batches() -> None:
+    it = Metered(concurrency=1)
+    it.arrive("runs")
+    for number in range(7):
+        it.arrive(f"{number}", batch=THREE)
+    it.arrive("by itself")
+    load = it.report().agents[DESK]
+    assert (load.queued, load.spared, load.runs) == (8, 4, 5), "1, and 1, 3, 3, 1"
+    it.end("runs")
+    load = it.report().agents[DESK]
+    assert (load.queued, load.spared, load.running, load.sharing) == (5, 2, 3, 2)
+    assert load.runs == 4
+
+
+def test_how_many_calls_share_a_run_is_told_before_any_has_come() -> None:
+    it = Metered()
+    it.meter.serve(DESK, {"work": 3})
+    assert it.report().agents[DESK].methods["work"].batch == 3
+    it.arrive("a", batch=THREE)
+    it.end("a")
+    assert it.report().agents[DESK].share == 1 / 3
 
 
 def test_what_is_gone_is_said_once() -> None:
@@ -263,7 +319,9 @@ class Told(Metered):
         if key not in self.held:
             self.held.add(key)
             session, missing = "s" if key in "abg" else "", ["x"] if key in "gh" else []
-            self.arrive(key, session=session, root=f"r{key in 'ace'}", missing=missing)
+            batch = THREE if key in "acdfh" else None
+            root = f"r{key in 'ace'}"
+            self.arrive(key, session=session, root=root, missing=missing, batch=batch)
 
     def leaves(self, key: str) -> None:
         if key in self.running:
@@ -281,6 +339,14 @@ class Told(Metered):
             self.held.remove(key)
             self.do(Finished(key), Ended(key))
 
+    def is_run_again(self, key: str) -> None:
+        if key in self.running:
+            self.do(Finished(key), Rejoined(key))
+
+    def lingers_no_longer(self, _: str) -> None:
+        self.now_s += THREE.linger_s
+        self.do(Ticked(self.now_s))
+
     def settles(self, _: str) -> None:
         self.do(Settled(ref("x"), ok=True))
 
@@ -296,8 +362,8 @@ class Told(Metered):
 
 
 _STEPS = [
-    Told.arrives, Told.leaves, Told.returns, Told.ends, Told.settles, Told.tells, Told.tells_all,
-    Told.is_lost,
+    Told.arrives, Told.leaves, Told.returns, Told.ends, Told.is_run_again, Told.lingers_no_longer,
+    Told.settles, Told.tells, Told.tells_all, Told.is_lost,
 ]  # fmt: skip
 
 
@@ -315,7 +381,8 @@ def test_what_a_listener_adds_up_is_what_there_is(
         counts["queued"], counts["parked"], counts["running"],
         counts["waiting"] + counts["returning"],
     )  # fmt: skip
-    assert view.workers[ONE].running == counts["running"]
+    assert view.workers[ONE].running == it.state._running, "a batch takes one slot"
+    assert load.running - load.sharing == it.state._running
     sessions = [known.load.running for known in view.sessions.values()]
     assert sessions == ([len(it.running & {*"abg"})] if it.held & {*"abg"} else [])
     requests = view.requests.values()

@@ -31,6 +31,13 @@ def test_head_of_line_moves_nothing_where_nobody_has_room() -> None:
     assert not list(HeadOfLine().decide(cluster(BUSY, worker("also", running=2))))
 
 
+def test_a_worker_whose_calls_wait_for_each_other_has_room() -> None:
+    """Eight that gather take one slot of its two, not both."""
+    gathers = {AGENT: AgentLoad(queued=8, spared=7)}
+    view = cluster(BUSY, worker("gathers", loads=gathers))
+    assert list(HeadOfLine().decide(view)) == moves(("old", "gathers"))
+
+
 @pytest.mark.parametrize("policy", [HeadOfLine(), LeastLoaded(), PrefixAffinity()])
 def test_a_session_that_waits_for_its_own_call_stays(policy: Policy) -> None:
     own = {"s": SessionLoad(queued=1, running=1, oldest_at=10.0)}

@@ -6,6 +6,7 @@ from nalar.errors import MalformedMessage
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
 from nalar.reports import (
     AgentLoad,
+    MethodLoad,
     Report,
     RequestLoad,
     SessionLoad,
@@ -35,6 +36,8 @@ def test_a_report_is_read_as_it_was_written() -> None:
         b'"agents":{"A":{"queued":"1"}}}'),
         (b'{"worker":"w","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,"applied":0,'
         b'"requests":[1]}'),
+        (b'{"worker":"w","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,"applied":0,'
+        b'"agents":{"A":{"methods":{"m":{"batch":0}}}}}'),
         (b'{"worker":"w","number":"1","at_s":1,"full":true,"concurrency":1,"running":0,'
         b'"applied":0}'),
         (b'{"worker":"w","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,'
@@ -53,3 +56,19 @@ def test_fields_of_a_later_version_are_left_out() -> None:
     report.agents[AGENT] = AgentLoad(queued=2)
     body = encode_report(report).replace(b'"queued":2', b'"mood":"fine","queued":2')
     assert decode_report(body) == report
+
+
+def test_a_report_of_an_earlier_version_says_that_each_call_takes_a_slot() -> None:
+    body = (
+        b'{"worker":"w","number":1,"at_s":1,"full":true,"concurrency":1,"running":0,"applied":0,'
+        b'"agents":{"A":{"queued":3,"running":2,"methods":{"ask":{"finished":1}}}}}'
+    )
+    load = decode_report(body).agents[AgentName("A")]
+    assert (load.runs, load.share) == (5, 1.0)
+
+
+def test_one_more_call_takes_what_calls_took_so_far_in_full_batches() -> None:
+    assert AgentLoad().share == 1.0
+    assert AgentLoad(queued=6, spared=3).share == 0.5, "nothing else is known yet"
+    methods = {"one": MethodLoad(finished=1), "many": MethodLoad(finished=2, failed=1, batch=4)}
+    assert AgentLoad(queued=6, spared=3, methods=methods).share == (1 + 3 / 4) / 4

@@ -5,7 +5,7 @@ from nalar.cluster.policy import Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import Issued, Provision, Shed, key_of
 from nalar.ids import AgentName
-from nalar.reports import AgentLoad
+from nalar.reports import AgentLoad, MethodLoad
 from tests.views import AGENT, cluster, worker
 
 CHAT, CODE = AgentName("Chat"), AgentName("Code")
@@ -61,6 +61,17 @@ def test_there_are_more_workers_at_once_and_fewer_only_after_a_quiet_while() -> 
     assert not list(policy.decide(view))
     view.now_s += 1.0
     assert list(policy.decide(view)) == [Provision(AGENT, 1)]
+
+
+def test_calls_that_share_a_run_need_one_slot() -> None:
+    """64 of them in batches of eight are eight runs: four workers of two slots."""
+    methods = {"embed": MethodLoad(finished=100, batch=8)}
+    load = AgentLoad(running=16, sharing=14, queued=16, spared=14, methods=methods)
+    view = cluster(worker("one", running=2, loads={AGENT: load}))
+    view.backlog = {AGENT: 32}
+    assert list(Autoscale(target=1.0).decide(view)) == [Provision(AGENT, 4)]
+    view = two_agents(load, AgentLoad(queued=9))
+    assert list(Reassign().decide(view)) == [Provision(CHAT, 1), Provision(CODE, 2)]
 
 
 def test_an_agent_with_calls_and_no_worker_gets_one() -> None:

@@ -3,7 +3,7 @@
 from nalar.cluster.view import ClusterView
 from nalar.directives import Issued, Provision, key_of
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
-from nalar.reports import AgentLoad, Report, RequestLoad, SessionLoad
+from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad
 
 AGENT = AgentName("Analyst")
 ONE, TWO = WorkerId("one"), WorkerId("two")
@@ -153,3 +153,14 @@ def test_who_comes_now_waits_for_what_is_ahead() -> None:
     view.take(report(ONE, 1, full=True, load=AgentLoad(queued=2, finished=1, service_s=4.0)))
     view.backlog[AGENT] = 6
     assert view.ahead_s(AGENT) == 8.0  # Eight calls of four seconds in four slots.
+
+
+def test_a_batch_counts_as_one_slot_wherever_its_calls_are() -> None:
+    view = ClusterView()
+    methods = {"embed": MethodLoad(finished=9, batch=8)}
+    load = AgentLoad(running=8, sharing=7, queued=16, spared=14, methods=methods)
+    view.take(report(ONE, 1, full=True, load=load))
+    view.take(report(TWO, 1, full=True, load=AgentLoad(running=2, sharing=1)))
+    view.backlog[AGENT] = 32
+    assert view.demand(AGENT) == 1 + 2 + 1 + 4
+    assert view.workers[ONE].room == 1, "one of four is taken, and two batches wait"

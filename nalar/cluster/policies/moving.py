@@ -28,7 +28,7 @@ class HeadOfLine:
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return what to move."""
         for agent in view.agents():
-            room = {worker.name: worker.free - worker.queued for worker in view.serving(agent)}
+            room = {worker.name: worker.room for worker in view.serving(agent)}
             for waiting in stuck(view, agent):
                 to = max(room, key=room.__getitem__)
                 if room[to] <= 0:
@@ -74,7 +74,7 @@ class PrefixAffinity:
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return what to move."""
         for agent in view.agents():
-            room = {worker.name: worker.free - worker.queued for worker in view.serving(agent)}
+            room = {worker.name: worker.room for worker in view.serving(agent)}
             for waiting in stuck(view, agent):
                 key, patience_s = (agent, waiting.session), view.now_s - waiting.load.oldest_at
                 home, most = self._homes.get(key), max(room, key=room.__getitem__)

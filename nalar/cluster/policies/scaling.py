@@ -61,7 +61,7 @@ class Autoscale:
         """Return how many workers each agent is to have; also one that has calls and no worker."""
         for agent in sorted({*view.agents(), *(it for it, calls in view.backlog.items() if calls)}):
             each = max(1.0, view.slots(agent) / max(1, len(view.serving(agent))))
-            needs = math.ceil(calls_at(view, agent) / (each * self.target))
+            needs = math.ceil(view.demand(agent) / (each * self.target))
             needs, has = max(self.workers_min, needs), view.wanted(agent)
             if needs >= has:
                 self._needed_s[agent] = view.now_s
@@ -93,21 +93,15 @@ class Admission:
                 yield Withdraw(shed)
 
 
-def calls_at(view: ClusterView, agent: AgentName) -> int:
-    """Return the calls of an agent that run, or could but for a slot."""
-    load = view.load(agent)
-    return load.running + load.queued + view.backlog.get(agent, 0)
-
-
 def surplus(view: ClusterView, gives: AgentName, takes: AgentName) -> int:
     """Return how many workers one agent is to give to the other: at least one."""
-    count, calls = len(view.serving(gives)), calls_at(view, gives)
+    count, demand = len(view.serving(gives)), view.demand(gives)
     both = count + len(view.serving(takes))
-    fair = calls / (calls + calls_at(view, takes)) * both
+    fair = demand / (demand + view.demand(takes)) * both
     is_idle = _IDLE * pressure(view, gives) < pressure(view, takes)
     return max(1, min(int(count - fair), count // (2 if is_idle else 5)))
 
 
 def pressure(view: ClusterView, agent: AgentName) -> float:
-    """Return an agent's calls per execution slot."""
-    return calls_at(view, agent) / max(1, view.slots(agent))
+    """Return what an agent's calls take of its execution slots: above 1, more than there are."""
+    return view.demand(agent) / max(1, view.slots(agent))
