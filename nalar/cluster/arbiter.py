@@ -12,7 +12,7 @@ from typing import Final
 
 from nalar.bus.subjects import slot_of
 from nalar.cluster.bounds import Bounds, absence, misuse
-from nalar.cluster.policy import Migrate, Suggestion, Withdraw
+from nalar.cluster.policy import Migrate, Single, Suggestion, Together, Withdraw
 from nalar.cluster.reasons import reason_of
 from nalar.cluster.view import ClusterView
 from nalar.directives import BY_HAND, Directive, Issued, Order, Route, SetPriority, key_of
@@ -85,7 +85,7 @@ class _Asking:
 class _Case:
     """A suggestion beside what stands."""
 
-    suggestion: Suggestion
+    suggestion: Single
     directive: Directive
     #: What is to stand; None: nothing.
     wanted: Directive | None
@@ -140,27 +140,43 @@ class Arbiter:
         if mistake := misuse(asking.view, suggestion):
             asking.verdict.slips[asking.policy] = mistake
             return mistake
+        parts = suggestion.directives if isinstance(suggestion, Together) else (suggestion,)
+        cases: list[_Case] = []
+        for part in parts:
+            case, reason = self._look_at(asking, part, alone=part is suggestion)
+            if reason:
+                return reason
+            if case is not None:
+                cases.append(case)
+        for case in cases:
+            if not case.stands_already:
+                self._grant(asking, case)
+            if case.wanted is not None:
+                self._asked[case.key] = (asking.policy, asking.view.now_s)
+        return ""
+
+    def _look_at(
+        self, asking: _Asking, suggestion: Single, *, alone: bool
+    ) -> tuple[_Case | None, str]:
+        """Return what a suggestion is about, None for nothing, and why it is not followed."""
         if absent := absence(asking.view, suggestion):
-            return absent
+            return None, absent
         directive, wanted = self._directive(asking.view, suggestion)
         if directive is None:
-            return ""
+            return None, ""
         key = key_of(directive)
         other = asking.before.setdefault(key, asking.policy)
         if other != asking.policy:
-            return f"{other} is named first, and has asked about the same"
+            return None, f"{other} is named first, and has asked about the same"
         case = _Case(suggestion, directive, wanted, key, asking.view.standing.get(key))
-        reason = ""
-        if not case.stands_already:
-            reason = self._others_word(asking, case) or self._unrest(asking.view.now_s, case)
-            if not reason:
-                self._grant(asking, case)
-        if wanted is not None and not reason:
-            self._asked[key] = (asking.policy, asking.view.now_s)
-        return reason
+        if case.is_cut and not alone:
+            return None, "a part of it goes further than the bounds allow"
+        if case.stands_already:
+            return case, ""
+        return case, self._others_word(asking, case) or self._unrest(asking.view.now_s, case)
 
     def _directive(
-        self, view: ClusterView, suggestion: Suggestion
+        self, view: ClusterView, suggestion: Single
     ) -> tuple[Directive | None, Directive | None]:
         """Return the directive that a suggestion is about, if any, and what is to stand there."""
         if isinstance(suggestion, Withdraw):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
-from nalar.cluster.policy import Migrate, Suggestion, Withdraw
+from nalar.cluster.policy import Migrate, Single, Suggestion, Together, Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import (
     Directive,
@@ -17,9 +17,12 @@ from nalar.directives import (
     SetPriority,
     SetWeights,
     flaw,
+    key_of,
 )
 from nalar.ids import AgentName
 
+#: Directives that are given all or none.
+TOGETHER_MAX: Final = 100
 _KINDS: Final = (*get_args(Directive), Migrate)
 
 
@@ -70,6 +73,8 @@ def misuse(view: ClusterView, suggestion: Suggestion) -> str:
 
     No race explains it: a value that no directive may have, an agent that nobody has ever served.
     """
+    if isinstance(suggestion, Together):
+        return _misuse_of_several(view, suggestion)
     directive = suggestion.directive if isinstance(suggestion, Withdraw) else suggestion
     if not isinstance(directive, _KINDS):
         return f"{suggestion!r:.100} is no suggestion"
@@ -85,7 +90,21 @@ def misuse(view: ClusterView, suggestion: Suggestion) -> str:
     return ""
 
 
-def absence(view: ClusterView, suggestion: Suggestion) -> str:
+def _misuse_of_several(view: ClusterView, together: Together) -> str:
+    told = cast("object", together.directives)
+    parts = together.directives if isinstance(told, tuple) else ()
+    if not 0 < len(parts) <= TOGETHER_MAX:
+        return f"{together!r:.100} is not 1 to {TOGETHER_MAX} directives"
+    if strange := next((it for it in parts if not isinstance(it, get_args(Directive))), None):
+        return f"{strange!r:.100} is no directive, and cannot be given with others"
+    if wrong := next(filter(None, (misuse(view, it) for it in parts)), ""):
+        return wrong
+    keys = [key_of(it) for it in parts]
+    twice = next((key for key in keys if keys.count(key) > 1), "")
+    return f"{twice} is directed twice at once" if twice else ""
+
+
+def absence(view: ClusterView, suggestion: Single) -> str:
     """Return which worker is not there, or cannot serve; empty when all is well."""
     match suggestion:
         case Drain(worker) | Kill(worker):

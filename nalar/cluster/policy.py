@@ -25,8 +25,17 @@ class Withdraw:
     directive: Directive
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """All of these directives or none: half of an exchange would be a loss."""
+
+    directives: tuple[Directive, ...]
+
+
+#: What may be asked for by itself.
+Single = Directive | Migrate | Withdraw
 #: What policies ask for.
-Suggestion = Directive | Migrate | Withdraw
+Suggestion = Single | Together
 
 
 @runtime_checkable

@@ -2,13 +2,13 @@
 
 import math
 
-from nalar.cluster.policy import Migrate, Suggestion, Withdraw
+from nalar.cluster.policy import Migrate, Single, Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import Provision, Route, SetPriority, Shed
 from nalar.ids import AgentName, RootId, SessionId
 
 
-def reason_of(view: ClusterView, suggestion: Suggestion) -> str:
+def reason_of(view: ClusterView, suggestion: Single) -> str:
     """Return what speaks for a suggestion; empty for what speaks for itself."""
     match suggestion:
         case Migrate(agent, session, _) | Route(agent, session, _):

@@ -4,7 +4,7 @@ import pytest
 
 from nalar.cluster.arbiter import RETURNS_MAX, Arbiter, Granted, Verdict
 from nalar.cluster.bounds import Bounds
-from nalar.cluster.policy import Migrate, Suggestion, Withdraw
+from nalar.cluster.policy import Migrate, Suggestion, Together, Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import (
     BY_HAND,
@@ -108,6 +108,23 @@ def test_what_has_just_changed_rests_and_longer_each_time_it_returns() -> None:
     assert waits == [0.0, 1.0, 1.0, 2.0, 4.0]
 
 
+def test_what_belongs_together_is_directed_whole_or_not_at_all() -> None:
+    other = AgentName("Other")
+    arbiter, view = Arbiter(), view_with_slots()
+    view.backlog[other] = 0
+    exchange = Together((Provision(AGENT, 1), Provision(other, 3)))
+    judge(arbiter, view, p=[Provision(other, 2)])
+    assert "rests for" in reason(judge(arbiter, view, p=[exchange]))
+    view.now_s += 6.0
+    verdict = judge(arbiter, view, p=[exchange])
+    assert [it.directive for it in verdict.granted] == list(exchange.directives)
+    assert judge(arbiter, view, p=[exchange]) == Verdict()
+    view.now_s += 6.0
+    arbiter.bounds = Bounds(agents={other: (0, 3)})
+    more = Together((Provision(AGENT, 0), Provision(other, 4)))
+    assert "bounds" in reason(judge(arbiter, view, p=[more]))
+
+
 def test_a_withdrawal_takes_back_what_stands_and_nothing_else() -> None:
     arbiter, view = Arbiter(), view_with_slots()
     assert judge(arbiter, view, p=[Withdraw(Pause(AGENT))]) == Verdict()
@@ -161,6 +178,12 @@ def test_a_worker_that_is_not_there_is_a_race_and_no_fault() -> None:
         Withdraw(Pause(AgentName("Nobody"))),
         "restart everything",
         Withdraw("this"),  # type: ignore[arg-type] -- what a careless policy may make
+        Together(()),
+        Together(5),  # type: ignore[arg-type]
+        Together((Provision(AGENT, 1),) * 2),
+        Together((Provision(AGENT, -1),)),
+        Together((Together((FIRST,)),)),  # type: ignore[arg-type]
+        Together(tuple(SetPriority("session", f"s{number}", 1) for number in range(101))),
     ],
     ids=str,
 )

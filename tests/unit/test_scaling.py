@@ -1,7 +1,7 @@
 """Policies that say how many workers there are, and how much is let in."""
 
 from nalar.cluster.policies.scaling import Admission, Autoscale, Reassign
-from nalar.cluster.policy import Withdraw
+from nalar.cluster.policy import Together, Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import Issued, Provision, Shed, key_of
 from nalar.ids import AgentName
@@ -26,7 +26,7 @@ def direct(view: ClusterView, directive: Provision) -> None:
 
 def test_a_worker_goes_from_the_agent_with_the_least_load_to_that_with_the_most() -> None:
     view = two_agents(AgentLoad(running=1), AgentLoad(queued=7, running=2))
-    assert list(Reassign().decide(view)) == [Provision(CHAT, 1), Provision(CODE, 2)]
+    assert list(Reassign().decide(view)) == [Together((Provision(CHAT, 1), Provision(CODE, 2)))]
 
 
 def test_calls_that_no_worker_holds_count_as_load() -> None:
@@ -71,7 +71,7 @@ def test_calls_that_share_a_run_need_one_slot() -> None:
     view.backlog = {AGENT: 32}
     assert list(Autoscale(target=1.0).decide(view)) == [Provision(AGENT, 4)]
     view = two_agents(load, AgentLoad(queued=9))
-    assert list(Reassign().decide(view)) == [Provision(CHAT, 1), Provision(CODE, 2)]
+    assert list(Reassign().decide(view)) == [Together((Provision(CHAT, 1), Provision(CODE, 2)))]
 
 
 def test_an_agent_with_calls_and_no_worker_gets_one() -> None:

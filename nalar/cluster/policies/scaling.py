@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from nalar.cluster.policy import Suggestion, Withdraw
+from nalar.cluster.policy import Suggestion, Together, Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import Provision, Shed
 from nalar.ids import AgentName
@@ -41,8 +41,8 @@ class Reassign:
         if gives is None or takes is None or load[takes] <= max(1.0, self.ratio * load[gives]):
             return
         moved = surplus(view, gives, takes)
-        yield Provision(gives, count[gives] - moved)
-        yield Provision(takes, count[takes] + moved)
+        less, more = Provision(gives, count[gives] - moved), Provision(takes, count[takes] + moved)
+        yield Together((less, more))
 
 
 @dataclass(slots=True)
