@@ -124,5 +124,8 @@ class Batching:
 
     @property
     def spared(self) -> int:
-        """How many runs the calls here save by being gathered."""
-        return sum(known.batch.spares(known.count) for known in self._lines.values())
+        """How many calls here count as no run of their own: all but one of each full batch.
+
+        Nor does any of a batch that is not full: more may come at no cost, and are asked for.
+        """
+        return sum(known.count - known.count // known.batch.size for known in self._lines.values())

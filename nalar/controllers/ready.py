@@ -51,7 +51,7 @@ class ReadyQueues:
 
     @property
     def load(self) -> int:
-        """How many runs the calls here make: those that gather count by the full batch."""
+        """How many runs the calls here make; those that gather count by batches that are full."""
         return len(self._ranks) - self.batching.spared
 
     def put(

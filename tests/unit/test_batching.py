@@ -3,6 +3,7 @@
 import pytest
 
 from nalar.call_policy import Batch
+from nalar.controllers.lanes import Credits
 from nalar.controllers.local_events import (
     Arrived,
     Directed,
@@ -152,10 +153,23 @@ def test_limits_count_calls_and_hold_a_batch_to_what_is_left() -> None:
     assert tell(state, Ticked(2.0)) == [("c", "d", "x")]
 
 
-def test_what_waits_counts_as_the_runs_that_it_makes() -> None:
+def test_what_waits_counts_as_the_full_batches_that_it_makes() -> None:
     state = Checked(concurrency=1)
     tell(state, call("x", batch=None), *(call(f"a{n}") for n in range(7)))
-    assert state.load == 1 + 3
+    assert state.load == 1 + 2, "the seventh has room beside it"
+
+
+def test_a_worker_that_prefetches_nothing_asks_until_a_batch_is_full() -> None:
+    state, credits_ = Checked(concurrency=1), Credits(slots=1)
+    credits_.open("A", rank=1)
+    came, started = 0, list[tuple[str, ...]]()
+    while asked := sum(ask.count for ask in credits_.asks(state.load)):
+        for _ in range(asked):
+            credits_.delivered("A", backlog=9)
+            started += tell(state, call(f"a{came}"))
+            came += 1
+    assert started == [("a0", "a1", "a2")]
+    assert came == 3, "nothing is prefetched while that runs"
 
 
 def test_many_that_come_and_go_behind_one_that_stays_are_forgotten() -> None:
