@@ -160,6 +160,21 @@ class Fabric:
             worker.until_s = now_s
             self.left.append(worker)
 
+    def utilised(self, now_s: float) -> float:
+        """Return how busy workers were so far: where there are engines, they are what is scarce."""
+        workers = [*self.workers.values(), *self.left]
+        scarce = [worker for worker in workers if worker.engine is not None] or workers
+        busy = [worker.utilisation(now_s) for worker in scarce]
+        there_s = sum(there for _, there in busy)
+        return sum(used for used, _ in busy) / there_s if there_s else 0.0
+
+    def cached(self) -> float:
+        """Return the share of all prompts that engines had read before."""
+        workers = [*self.workers.values(), *self.left]
+        engines = [worker.engine.counts for worker in workers if worker.engine is not None]
+        read = sum(counts.prompt_tokens for counts in engines)
+        return sum(counts.cached_tokens for counts in engines) / read if read else 0.0
+
     def share_slots(self, agent: str) -> dict[str, set[int]]:
         """Give each worker its share of an agent's slots; return what each has lost."""
         owners, alive = self.owners[agent], [worker.name for worker in self.serving[agent]]

@@ -51,4 +51,6 @@ class Invocation:
     slot: int = -1
     #: What directives and reports know it by, once a worker has it.
     traits: Traits = NO_TRAITS
+    #: A worker gave it back: it may have been started, and shares no run with others.
+    given_back: bool = False
     ended: bool = False

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from nalar.controllers.lanes import Ask, Credits
 from nalar.controllers.local_events import Effect, Event
@@ -14,6 +15,9 @@ from nalar.reports import Report
 from nalar.sim.invocation import Invocation
 from nalar.sim.llm import LlmEngine
 from nalar.sim.workload import AgentModel
+
+#: What all calls are called: an agent has one method here.
+METHOD: Final = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class SimWorker:
         self.held: dict[str, Invocation] = {}
         models = [agent.llm for agent in self.agents.values() if agent.llm is not None]
         self.engine = LlmEngine(models[0]) if models else None
+        self._gathers = any(agent.batch is not None for agent in self.agents.values())
+        #: When a batch is due that starts without being full, as `take_due` has returned it.
+        self.due_s: float | None = None
         #: Counts the times at which the engine's next event was asked for: only the last holds.
         self.alarm = 0
         self.slots: dict[str, set[int]] = {name: set() for name in self.agents}
@@ -70,9 +77,9 @@ class SimWorker:
         """Calls that it has and that have not ended."""
         return len(self.held)
 
-    def handle(self, event: Event) -> list[Effect]:
+    def handle(self, event: Event, at_s: float) -> list[Effect]:
         """Tell the local controller; return what it wants done."""
-        return self.state.handle(event)
+        return self.state.handle(event, at_s)
 
     def measure(self, invocation: Invocation, now_s: float) -> None:
         """A call has ended here."""
@@ -84,6 +91,12 @@ class SimWorker:
             )  # fmt: skip
             self.meter.ended(ended, whole=False)
 
+    def take_due(self) -> float | None:
+        """Return when time is to pass for a batch; None for never, or if it was returned before."""
+        due_s = self.state.due_s if self._gathers else None
+        taken_s, self.due_s = self.due_s, due_s
+        return None if due_s == taken_s else due_s
+
     @property
     def has_news(self) -> bool:
         """Whether anything has changed since its last report."""
@@ -94,8 +107,9 @@ class SimWorker:
         meter = self.meter
         assert meter is not None, "only who has a meter reports"
         if full:
-            for agent in self.agents:
-                meter.serve(AgentName(agent))
+            for name, agent in self.agents.items():
+                sizes = {} if agent.batch is None else {METHOD: agent.batch.size}
+                meter.serve(AgentName(name), sizes)
         meter.count(self.state.moved(), now_s)
         slots = {AgentName(name): sorted(own) for name, own in self.slots.items() if own}
         yield meter.report(now_s, slots=slots, full=full)

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from nalar.call_policy import Batch
 from nalar.sim.llm import LlmModel, Prompt
 
 
@@ -83,6 +84,8 @@ class AgentModel:
     beside: str = ""
     #: Calls that a worker prefetches, as a multiple of its concurrency: none where calls are long.
     prefetch: float = 1.0
+    #: Its calls, which do nothing but `Work` then, share runs.
+    batch: Batch | None = None
 
     @property
     def host(self) -> str:

@@ -24,6 +24,7 @@ from nalar.controllers.local_events import (
     Returned,
     Start,
     Stop,
+    Ticked,
 )
 from nalar.controllers.ranking import Traits
 from nalar.directives import Shed
@@ -31,12 +32,13 @@ from nalar.errors import UsageError
 from nalar.ids import AgentName
 from nalar.sim.engine import Timeline
 from nalar.sim.fabric import Fabric
+from nalar.sim.gathering import Gathered
 from nalar.sim.invocation import Invocation, Request
 from nalar.sim.llm import Prompt
 from nalar.sim.metrics import Figures, Metrics
 from nalar.sim.placing import Placement
 from nalar.sim.standing import Standing
-from nalar.sim.worker import SimWorker
+from nalar.sim.worker import METHOD, SimWorker
 from nalar.sim.workload import Arrival, Call, Calls, Pause, Turn, Work
 
 
@@ -86,6 +88,8 @@ class World:
     #: Workers that may have credits to spend.
     _asking: dict[str, SimWorker] = field(default_factory=dict[str, SimWorker])
     _enacting: bool = False
+    #: Batches that calls have been started in, and that they have not joined.
+    _gathered: dict[str, Gathered] = field(default_factory=dict[str, Gathered])
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     #: Where each session's state was last.
     _homes: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
@@ -129,28 +133,17 @@ class World:
         """Say whether enough futures were made, so that nobody asks any more."""
         late = 0 < self.futures_max <= self.metrics.futures
         if late and self._utilisation is None:
-            self._utilisation = self._utilised()
+            self._utilisation = self.fabric.utilised(self.timeline.now_s)
         return late
-
-    def _utilised(self) -> float:
-        """Return how busy workers were so far: where there are engines, they are what is scarce."""
-        workers = [*self.fabric.workers.values(), *self.fabric.left]
-        scarce = [worker for worker in workers if worker.engine is not None] or workers
-        busy = [worker.utilisation(self.timeline.now_s) for worker in scarce]
-        there_s = sum(there for _, there in busy)
-        return sum(used for used, _ in busy) / there_s if there_s else 0.0
 
     def figures(self, strategy: str) -> Figures:
         """Return what it has come to so far."""
-        workers = [*self.fabric.workers.values(), *self.fabric.left]
-        virtual_s = max(self.metrics.begun_s, default=0.0)
-        engines = [worker.engine.counts for worker in workers if worker.engine is not None]
-        read = sum(counts.prompt_tokens for counts in engines)
+        used = self._utilisation
         return self.metrics.figures(
             strategy,
-            virtual_s=virtual_s,
-            utilisation=self._utilised() if self._utilisation is None else self._utilisation,
-            cached=sum(it.cached_tokens for it in engines) / read if read else 0.0,
+            virtual_s=max(self.metrics.begun_s, default=0.0),
+            utilisation=self.fabric.utilised(self.timeline.now_s) if used is None else used,
+            cached=self.fabric.cached(),
         )
 
     # Programs go on.
@@ -178,13 +171,16 @@ class World:
 
     def _worked(self, invocation: Invocation) -> None:
         """A step that took a slot is done."""
-        spent_s = self.timeline.now_s - invocation.step_s
+        self._spend(invocation, self.timeline.now_s - invocation.step_s)
+        self._step(invocation)
+
+    def _spend(self, invocation: Invocation, spent_s: float) -> None:
+        """A call has had a slot for so long, or its share of one."""
         invocation.busy_s += spent_s
         if invocation.request is not None:
             invocation.request.attained_s += spent_s
         if invocation.worker:
             self.fabric.workers[invocation.worker].busy_s += spent_s
-        self._step(invocation)
 
     def _generate(self, invocation: Invocation, prompt: Prompt) -> None:
         worker = self.fabric.workers.get(invocation.worker)
@@ -277,19 +273,22 @@ class World:
         lock = f"{agent.name}/{invocation.session}" if agent.stateful and agent.exclusive else None
         traits = invocation.traits = Traits(
             AgentName(agent.name), invocation.session, request.root, request.tenant,
-            invocation.depth, request.begun_s, "run",
+            invocation.depth, request.begun_s, METHOD,
         )  # fmt: skip
         # Deadlines order calls, but nothing expires here: what is late is done all the same.
         self.feed(worker, Arrived(
             invocation.key, lock, self.rank(invocation), request.deadline_s + _NEVER_S,
             frozenset(), None, now_s, request.deadline_s, traits,
             max(0, invocation.slot) if agent.stateful else None,
+            None if invocation.given_back else agent.batch,
         ))  # fmt: skip
 
     def feed(self, worker: SimWorker, event: Event) -> None:
         """Tell a worker's local controller and do what it wants, oldest first."""
-        for effect in worker.handle(event):
+        for effect in worker.handle(event, self.timeline.now_s):
             self._todo.append((worker, effect))
+        if (due_s := worker.take_due()) is not None:
+            self.timeline.at(due_s, self._batch_due, worker, due_s)
         self._asking[worker.name] = worker
         if self._enacting:
             return
@@ -303,15 +302,23 @@ class World:
                 self._arrive(self.fabric.workers[name], delivered)
         self._enacting = False
 
+    def _batch_due(self, worker: SimWorker, due_s: float) -> None:
+        if worker.due_s == due_s:
+            worker.due_s = None
+            self.feed(worker, Ticked(self.timeline.now_s))
+
     def _enact(self, worker: SimWorker, effect: Effect) -> None:
         match effect:
-            case Start(key):
+            case Start(key, batch):
+                if batch and key == batch[0]:
+                    gathered = Gathered([worker.held[it] for it in batch])
+                    self._gathered.update(dict.fromkeys(batch, gathered))
                 self._start(worker, worker.held[key])
             case Resume(key):
                 self._step(worker.held[key])
             case HandBack(key):
                 invocation = worker.held.pop(key)
-                invocation.worker = ""
+                invocation.worker, invocation.given_back = "", True
                 self.feed(worker, Ended(key))
                 self.fabric.ended(worker, self.timeline.now_s)
                 self.timeline.after(self.costs.message_s, self.place, invocation)
@@ -333,9 +340,24 @@ class World:
                 self.metrics.transfers += 1
                 if agent.state_bytes:
                     delay_s = agent.state_bytes / self.costs.transfer_bytes_per_s
-                    self.timeline.after(self.costs.transfer_s + delay_s, self._worked, invocation)
+                    self.timeline.after(self.costs.transfer_s + delay_s, self._loaded, invocation)
                     return
-        self._step(invocation)
+        self._loaded(invocation)
+
+    def _loaded(self, invocation: Invocation) -> None:
+        """A call's state is there: its code runs, or that of its batch once it is the last."""
+        gathered = self._gathered.pop(invocation.key, None)
+        if gathered is None:
+            self._worked(invocation)
+        elif (run_s := gathered.join()) is not None:
+            self.timeline.after(run_s, self._ran, gathered)
+
+    def _ran(self, gathered: Gathered) -> None:
+        """A batch is done: each of its calls has had a share of its slot."""
+        for invocation in gathered.calls:
+            spent_s = self.timeline.now_s - invocation.started_s
+            self._spend(invocation, spent_s / len(gathered.calls))
+            self._finish(invocation)
 
     def _finish(self, invocation: Invocation) -> None:
         """A program has ended."""

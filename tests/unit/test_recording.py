@@ -132,7 +132,17 @@ def test_sessions_are_named_where_they_are_others_than_the_callers() -> None:
 
 
 def test_agents_are_declared_as_they_are_served() -> None:
-    told = [{"name": it, "hints": {"stateful": it == "Memory"}} for it in ("Memory", "a", "b", "x")]
+    batch = {"size": 8, "linger_s": 0.01}
+    methods: dict[str, Any] = {
+        "Memory": {"ask": {"batch": batch}, "look": {"batch": None}},
+        "a": {"ask": {"batch": batch}, "look": {"batch": batch}},
+        "b": {"run": {}},  # Of a version that knew no batches.
+        "x": {},
+    }
+    told = [
+        {"name": it, "hints": {"stateful": it == "Memory"}, "methods": methods[it]}
+        for it in methods
+    ]
     workers = [
         {"worker": "w1", "agents": ["a", "b"], "concurrency": 4},
         {"worker": "w2", "agents": ["a", "b"], "concurrency": 8},
@@ -140,7 +150,7 @@ def test_agents_are_declared_as_they_are_served() -> None:
     ]
     assert agents_of(told, workers, {"Memory", "a", "b", "gone"}) == [
         {"name": "Memory", "workers": 1, "concurrency": 2, "stateful": True},
-        {"name": "a", "workers": 2, "concurrency": 6},
+        {"name": "a", "workers": 2, "concurrency": 6, "batch": batch},
         {"name": "b", "beside": "a"},
     ]
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, cast
 
 import orjson
 
+from nalar.call_policy import Batch
 from nalar.errors import UsageError, suggest
 from nalar.sim.workload import AgentModel, Arrival, Call, Calls, Pause, Program, Size, Turn, Work
 
@@ -18,6 +19,7 @@ from nalar.sim.workload import AgentModel, Arrival, Call, Calls, Pause, Program,
 AGENT_FIELDS: Final = tuple(it.name for it in fields(AgentModel) if it.name != "llm")
 #: Calls in calls; a file that says more is wrong.
 DEPTH_MAX: Final = 200
+_BATCH_FIELDS: Final = tuple(it.name for it in fields(Batch))
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,),
 }  # fmt: skip
@@ -32,6 +34,8 @@ class Recorded:
         self._agents: dict[str, AgentModel] = {}
         self._requests: list[dict[str, Any]] = []
         self._line = 0
+        #: Of agents some of whose calls do more than work: the first line that says so.
+        self._busy: dict[str, int] = {}
         try:
             lines = path.read_bytes().splitlines()
         except OSError as error:
@@ -41,6 +45,7 @@ class Recorded:
                 self._take(line)
         if not self._requests:
             raise UsageError(f"the workload {path} has no request")
+        self._check_batches()
         self._requests.sort(key=lambda told: told["at"])
         undeclared = [it for it in self._agents.values() if not it.workers and not it.beside]
         for agent in undeclared:
@@ -100,13 +105,39 @@ class Recorded:
         for name, value in given.items():
             if name not in AGENT_FIELDS:
                 self._refuse(f"says {name!r} of an agent.{suggest(name, list(AGENT_FIELDS))}")
+            if name == "batch":
+                continue
             kind = next(it.type for it in fields(AgentModel) if it.name == name)
             if type(value) not in _TYPES[str(getattr(kind, "__name__", kind))]:
                 self._refuse(f"has {name} = {value!r}")
         if "name" not in given or given.get("workers", 1) < 0 or given.get("concurrency", 1) < 1:
             self._refuse("declares an agent without a name, or with less than none")
         declared: dict[str, Any] = {"workers": 0, **given}
+        if "batch" in given:
+            declared["batch"] = self._batch(given["batch"])
         self._agents[given["name"]] = AgentModel(**declared)
+
+    def _batch(self, value: object) -> Batch:
+        if not isinstance(value, dict):
+            self._refuse(f'has batch = {value!r}; {{"size": 8, "linger_s": 0.01}} is expected')
+        told = cast("dict[str, Any]", value)
+        for name in told:
+            if name not in _BATCH_FIELDS:
+                self._refuse(f"says {name!r} of a batch.{suggest(name, list(_BATCH_FIELDS))}")
+        try:
+            return Batch(**told)
+        except UsageError as error:
+            self._refuse(f"has batch = {value!r}: {error}")
+
+    def _check_batches(self) -> None:
+        """Refuse what does more than work in a call that shares a run with others."""
+        for name, line in self._busy.items():
+            if self._agents[name].batch is not None:
+                self._line = line
+                self._refuse(
+                    f"has a call of {name} that does more than work, and {name} has a batch: that "
+                    "belongs to none of its calls. Declare it without one, or have its caller wait"
+                )
 
     def _check_call(self, given: dict[str, Any], depth: int) -> None:
         # Without an agent it is a branch of its caller: a task of its code.
@@ -120,6 +151,8 @@ class Recorded:
             self._refuse(f"has calls in calls more than {DEPTH_MAX} deep")
         if name:
             self._agents.setdefault(name, AgentModel(name, 0))
+            if not all(isinstance(step, int | float) for step in cast("list[Any]", steps)):
+                self._busy.setdefault(name, self._line)
         for step in cast("list[Any]", steps):
             self._check_step(step, depth)
 

@@ -76,7 +76,7 @@ def agents_of(
     """Return the lines that declare those of `agents` that are `called`, as `workers` serve them.
 
     Agents that the same workers serve share these workers' slots. One that nobody serves is left
-    to the simulation's own number of workers.
+    to the simulation's own number of workers. One gathers calls if all its methods do, and alike.
     """
     hosts: dict[frozenset[str], str] = {}
     lines: list[dict[str, Any]] = []
@@ -95,8 +95,16 @@ def agents_of(
             line |= {"workers": len(names), "concurrency": max(1, sum(each) // len(each))}
         if told["hints"]["stateful"]:
             line["stateful"] = True
+        if (batch := _batch(told["methods"].values())) is not None:
+            line["batch"] = batch
         lines.append(line)
     return lines
+
+
+def _batch(methods: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return how all of an agent's methods gather calls; None if they do not, or not alike."""
+    first, *others = [method.get("batch") for method in methods] or [None]
+    return first if all(batch == first for batch in others) else None
 
 
 def called(requests: Iterable[dict[str, Any]]) -> set[str]:
