@@ -42,6 +42,16 @@ async def test_calls_share_a_run_and_each_has_its_own_result(cluster: Cluster) -
     assert await nalar.gather(*map(batch_square, range(4))) == [0, 1, 4, 9]
 
 
+async def test_a_worker_with_no_room_to_prefetch_fills_a_batch_all_the_same(
+    cluster: Cluster,
+) -> None:
+    await cluster.worker(*AGENTS, concurrency=1, prefetch_factor=0.1)
+    await cluster.client()
+    GATE.set()
+    await nalar.gather(*map(Embedder.hold, "abcd"))
+    assert sorted(map(len, GIVEN)) == [2, 2]
+
+
 async def test_an_exception_in_the_list_fails_its_call_alone(cluster: Cluster) -> None:
     await cluster.worker(*AGENTS)
     await cluster.client()
