@@ -33,7 +33,7 @@ def recording(
     server: Server = None,
     creds: Creds = None,
 ) -> None:
-    """Write the requests of the last hour as a workload for `nalar simulate`.
+    """Write requests of late as a workload for `nalar simulate`.
 
     Each request with the calls that it made, how long each took once it had a slot, and what went
     on side by side; and who serves them now. Requests that have not ended are left out. No
