@@ -35,9 +35,9 @@ def recording(
 ) -> None:
     """Write requests of late as a workload for `nalar simulate`.
 
-    Each request with the calls that it made, how long each took once it had a slot, and what went
-    on side by side; and who serves them now. Requests that have not ended are left out. No
-    argument and no result is written.
+    Each request of the last hour, or of --since, with the calls that it made, how long each took
+    once it had a slot, and what went on side by side; and who serves them now. Requests that have
+    not ended are left out. No argument and no result is written.
     """
     since_s = duration_s("--since", since)
 

@@ -1,49 +1,46 @@
 """One call that a worker holds, as its local controller sees it. Pure."""
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum
 
 from nalar.controllers.local_events import Arrived, Why
 from nalar.controllers.ranking import Rank
 from nalar.ids import Ref
 
 
-class State(Enum):
-    """Where a held call stands; what each means is said in `local_state`."""
-
-    PARKED = auto()
-    QUEUED = auto()
-    RUNNING = auto()
-    WAITING = auto()
-    RETURNING = auto()
-    SETTLING = auto()
-    LEAVING = auto()
-    #: Held no longer.
-    ENDED = auto()
-
-
 class Place(Enum):
-    """Where a call counts in a metric report."""
+    """Where a call counts in a metric report, and the counts of an agent that it adds to."""
 
-    PARKED = auto()
-    QUEUED = auto()
+    PARKED = ("parked",)
+    QUEUED = ("queued",)
     #: Queued, while another call has its session.
-    BLOCKED = auto()
-    RUNNING = auto()
-    WAITING = auto()
+    BLOCKED = ("queued", "blocked")
+    RUNNING = ("running",)
+    WAITING = ("waiting",)
     #: Its record is being stored, or it will not start.
-    ELSEWHERE = auto()
+    ELSEWHERE = ()
+
+    def __init__(self, *counts: str) -> None:
+        self.counts = counts
+        self.waits = "queued" in counts
 
 
-_PLACES = {
-    State.PARKED: Place.PARKED,
-    State.QUEUED: Place.QUEUED,
-    State.RUNNING: Place.RUNNING,
-    State.WAITING: Place.WAITING,
-    State.RETURNING: Place.WAITING,
-    State.SETTLING: Place.ELSEWHERE,
-    State.LEAVING: Place.ELSEWHERE,
-}
+class State(Enum):
+    """Where a held call stands, what each means is said in `local_state`, and where that counts."""
+
+    PARKED = ("parked", Place.PARKED)
+    QUEUED = ("queued", Place.QUEUED)
+    RUNNING = ("running", Place.RUNNING)
+    WAITING = ("waiting", Place.WAITING)
+    RETURNING = ("returning", Place.WAITING)
+    SETTLING = ("settling", Place.ELSEWHERE)
+    LEAVING = ("leaving", Place.ELSEWHERE)
+    #: Held no longer.
+    ENDED = ("ended", None)
+
+    def __init__(self, label: str, place: Place | None) -> None:
+        del label  # Keeps those apart that count alike.
+        self.place = place
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +89,8 @@ class LocalCall:
     moved: bool = False
     #: Where the meter counts it: None before it was heard of, and when it has ended.
     counted: Place | None = None
+    #: Whether the meter counts it for its session and its request as well.
+    detailed: bool = False
     #: The shared slot in which the meter counts it.
     counted_in: SharedSlot | None = None
     #: The slot that it shares with others, if it was started in a batch.
@@ -100,5 +99,4 @@ class LocalCall:
     @property
     def place(self) -> Place | None:
         """Where it is to be counted; None once it has ended."""
-        place = _PLACES.get(self.state)
-        return Place.BLOCKED if self.blocked and place is Place.QUEUED else place
+        return Place.BLOCKED if self.blocked and self.state is State.QUEUED else self.state.place

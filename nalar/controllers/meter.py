@@ -1,66 +1,37 @@
 """What a worker tells of its calls: counts, times, and what of them has changed. Pure.
 
 Calls are counted when a report is made and not at each of their steps: one that came and went in
-between costs its share of the totals and no more, and idle ones cost nothing.
+between costs its share of the totals and no more, and idle ones cost nothing. What is told of
+single sessions and requests (`details`) is of calls that have been here for a while: most of the
+others will have ended before a controller could say anything of them.
 """
 
-import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
 
+from nalar.controllers.details import Details
+from nalar.controllers.line import Line
 from nalar.controllers.local_call import LocalCall, Place, SharedSlot, State
-from nalar.controllers.local_events import Arrived
-from nalar.controllers.ranking import Traits
 from nalar.controllers.spent import Spent
-from nalar.controllers.untold import take_next
-from nalar.ids import AgentName, RootId, SessionId, WorkerId
-from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad, add_method
+from nalar.ids import AgentName, RootId, WorkerId
+from nalar.reports import AgentLoad, MethodLoad, Report, add_method
 
 #: Weight of the newest time in a smoothed one.
 _SMOOTHING: Final = 0.1
 #: Sessions, and requests, in one report at the most; what is beyond comes in the next one.
 ENTRIES_MAX: Final = 2000
-#: Entries of calls that wait no longer which may stay in a line beside as many as wait.
-_STALE_MAX: Final = 64
-
-_WAITING: Final = (Place.QUEUED, Place.BLOCKED)
-
-_SessionKey = tuple[AgentName, SessionId]
-
-
-class _Line:
-    """Calls that wait in one place, by their arrival."""
-
-    __slots__ = ("_heap", "_waiting")
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, LocalCall]] = []
-        self._waiting = 0
-
-    def change(self, call: LocalCall, by: int) -> None:
-        """A call joins the line, or (`by` -1) has left it."""
-        self._waiting += by
-        if by > 0:
-            heapq.heappush(self._heap, (call.arrival.at_s, call.order, call))
-        elif len(self._heap) > 2 * self._waiting + _STALE_MAX:
-            self._heap = [it for it in self._heap if it[2].counted in _WAITING]
-            heapq.heapify(self._heap)
-
-    def oldest_at(self) -> float:
-        """Return when the oldest of them arrived; 0 with none."""
-        while self._heap and self._heap[0][2].counted not in _WAITING:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else 0.0
+#: How long a call has been here when its session and its request are told of, in seconds.
+DETAILED_AFTER_S: Final = 0.5
 
 
 @dataclass(slots=True)
 class _Agent:
     #: Without what adds up over its methods.
     load: AgentLoad = field(default_factory=AgentLoad)
-    line: _Line = field(default_factory=_Line)
+    line: Line = field(default_factory=Line)
     #: Of its methods that gather calls: how many wait.
     gathering: Counter[str] = field(default_factory=Counter[str])
     changed: bool = True
@@ -82,25 +53,6 @@ class _Agent:
         return 0
 
 
-@dataclass(slots=True)
-class _Session:
-    load: SessionLoad = field(default_factory=SessionLoad)
-    line: _Line = field(default_factory=_Line)
-    #: Calls that are here, wherever they stand.
-    held: int = 0
-    #: Whether a report has named it.
-    told: bool = False
-
-
-@dataclass(slots=True)
-class _Request:
-    load: RequestLoad
-    held: int = 0
-    told: bool = False
-    #: Its own call has ended.
-    over: bool = False
-
-
 class Meter:
     """Counts what happens to a worker's calls, and says what has changed."""
 
@@ -112,39 +64,39 @@ class Meter:
         requests_kept_s: float = 60.0,
         requests_kept_max: float = 1000,
         entries_max: int = ENTRIES_MAX,
+        detailed_after_s: float = DETAILED_AFTER_S,
     ) -> None:
         self._worker = worker
         self._concurrency = concurrency
-        #: For how long, and how many, requests are remembered without a call of theirs here.
-        self._kept_s, self._kept_max = requests_kept_s, requests_kept_max
-        self._entries_max = max(1, min(ENTRIES_MAX, entries_max))
+        entries = max(1, min(ENTRIES_MAX, entries_max))
+        self._details = Details(requests_kept_s, requests_kept_max, entries)
+        self._detailed_after_s = detailed_after_s
+        #: Calls whose sessions and requests are not told of yet, by their arrival.
+        self._young: deque[LocalCall] = deque()
         self._running = 0
         self._number = 0
         self._agents: dict[AgentName, _Agent] = {}
-        self._sessions: dict[_SessionKey, _Session] = {}
-        self._requests: dict[RootId, _Request] = {}
         self._tokens: dict[str, int] = {}
-        #: Requests without a call here, and since when.
-        self._idle: dict[RootId, float] = {}
-        #: In the order in which they are told.
-        self._changed_sessions: dict[_SessionKey, None] = {}
-        self._changed_requests: dict[RootId, None] = {}
-        #: What is still to be told of all there was when a full report was asked for.
-        self._left_sessions: dict[_SessionKey, None] = {}
-        self._left_requests: dict[RootId, None] = {}
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to report."""
-        return (
-            bool(self._changed_sessions or self._changed_requests)
-            or bool(self._left_sessions or self._left_requests)
-            or any(agent.changed for agent in self._agents.values())
-        )
+        return self._details.changed or any(agent.changed for agent in self._agents.values())
+
+    def is_due(self, now_s: float) -> bool:
+        """Say whether a call has been here for so long that more is to be told of it."""
+        return self.has_young and self._young[0].arrival.at_s <= now_s - self._detailed_after_s
+
+    @property
+    def has_young(self) -> bool:
+        """Whether calls are here of which more is to be told once they have been here for long."""
+        while self._young and self._young[0].counted is None:
+            self._young.popleft()
+        return bool(self._young)
 
     def say_less(self) -> None:
         """A report was too large to be told: name fewer sessions and requests in one."""
-        self._entries_max = max(1, self._entries_max // 2)
+        self._details.entries_max = max(1, self._details.entries_max // 2)
 
     def serve(self, agent: AgentName, batches: Mapping[str, int] | None = None) -> None:
         """The worker serves an agent; of its methods that gather calls, `batches` are the sizes."""
@@ -170,15 +122,10 @@ class Meter:
         load.busy_s += busy_s
         if spent.tokens:
             self._spend(load, spent.tokens)
-        root = RootId(traits.root)
         if whole:
-            self.forget(root)
-            return
-        request = self._request(root, traits, spent.deadline)
-        request.load.finished += 1
-        request.load.busy_s += busy_s
-        if not request.held:
-            self._rest(root, request, spent.ended_s)
+            self.forget(RootId(traits.root))
+        else:
+            self._details.ended(traits, spent.deadline, spent.ended_s, busy_s)
 
     def _spend(self, load: AgentLoad, tokens: dict[str, int]) -> None:
         load.tokens += sum(tokens.values())
@@ -187,26 +134,32 @@ class Meter:
 
     def forget(self, root: RootId) -> None:
         """A request has ended."""
-        request = self._requests.get(root)
-        if request is not None:
-            request.over = True
-            if not request.held:
-                self._drop_request(root)
+        self._details.forget(root)
 
     def count(self, calls: Iterable[LocalCall], now_s: float) -> None:
         """Take in where calls stand now that stood elsewhere."""
         for call in calls:
-            was = call.counted
-            if was is None and call.state is State.ENDED:
-                continue  # It came and went.
-            place, shared = call.place, call.counted_in
-            if was is place and shared is call.shared:
-                continue
-            call.counted, call.counted_in = place, call.shared
-            if was is not None:
-                self._add(call, was, -1, now_s, shared)
-            if place is not None:
-                self._add(call, place, 1, now_s, call.shared)
+            if call.counted is not None or call.state is not State.ENDED:  # Else it came and went.
+                self._move(call, now_s)
+        while self.is_due(now_s):
+            call = self._young.popleft()
+            call.detailed = True
+            self._details.move(call, None, call.counted, now_s)
+
+    def _move(self, call: LocalCall, now_s: float) -> None:
+        """Count a call where it stands, and no longer where it stood."""
+        was, place, shared = call.counted, call.place, call.counted_in
+        if was is place and shared is call.shared:
+            return
+        call.counted, call.counted_in = place, call.shared
+        if was is not None:
+            self._add(call, was, -1, shared)
+        if place is not None:
+            self._add(call, place, 1, call.shared)
+        if call.detailed:
+            self._details.move(call, was, place, now_s)
+        elif was is None and call.arrival.traits.agent is not None:
+            self._young.append(call)
 
     def report(
         self,
@@ -219,12 +172,11 @@ class Meter:
         cpu: float = 0.0,
     ) -> Report:
         """Return what has changed, or the first part of all there is."""
-        self._forget_idle(now_s)
+        self._details.forget_idle(now_s)
         if full:
             for agent in self._agents.values():
                 agent.changed = True
-            self._left_sessions = dict.fromkeys(self._sessions)
-            self._left_requests = dict.fromkeys(self._requests)
+            self._details.tell_all()
         self._number += 1
         report = Report(
             self._worker, self._number, now_s, full, self._concurrency, self._running, applied,
@@ -233,10 +185,7 @@ class Meter:
         for name, agent in sorted(self._agents.items()):
             if agent.changed:
                 report.agents[name] = self._told_agent(agent)
-        for key in take_next(self._changed_sessions, self._left_sessions, self._entries_max):
-            report.sessions.setdefault(key[0], {})[key[1]] = self._told_session(key)
-        for root in take_next(self._changed_requests, self._left_requests, self._entries_max):
-            report.requests[root] = self._told_request(root)
+        self._details.put_into(report)
         return report
 
     # What is told.
@@ -251,57 +200,24 @@ class Meter:
             add_method(told, method)
         return told
 
-    def _told_session(self, key: _SessionKey) -> SessionLoad | None:
-        session = self._sessions.get(key)
-        if session is None:
-            return None
-        session.told = True
-        session.load.oldest_at = session.line.oldest_at()
-        return copy(session.load)
-
-    def _told_request(self, root: RootId) -> RequestLoad | None:
-        request = self._requests.get(root)
-        if request is None:
-            return None
-        request.told = True
-        return copy(request.load)
-
     # What is counted.
 
-    def _add(
-        self, call: LocalCall, place: Place, by: int, now_s: float, shared: SharedSlot | None
-    ) -> None:
+    def _add(self, call: LocalCall, place: Place, by: int, shared: SharedSlot | None) -> None:
         """Count a call where it stands, or (`by` -1) no longer where it stood.
 
         `shared` is the slot that it shares there.
         """
-        arrival = call.arrival
-        traits = arrival.traits
-        if traits.agent is None:
+        name = call.arrival.traits.agent
+        if name is None:
             return
-        agent = self._agent(traits.agent)
-        _count(agent.load, place, by)
-        root = RootId(traits.root)
-        request = self._request(root, traits, arrival.stop_at)
-        request.held += by
-        waits, runs = place in _WAITING, place is Place.RUNNING
-        request.load.queued += by * waits
-        request.load.running += by * runs
-        if waits:
+        agent = self._agent(name)
+        load = agent.load
+        for count in place.counts:
+            setattr(load, count, getattr(load, count) + by)
+        if place.waits:
             agent.wait(call, by)
-        if runs:
+        elif place is Place.RUNNING:
             self._running += agent.run(shared, by)
-        if arrival.slot is not None:
-            session = self._session(traits.agent, arrival)
-            session.held += by
-            session.load.queued += by * waits
-            session.load.running += by * runs
-            if waits:
-                session.line.change(call, by)
-            if call.counted is None and not session.held:
-                self._drop_session((traits.agent, SessionId(traits.session)), session)
-        if call.counted is None and not request.held:
-            self._rest(root, request, now_s)
 
     def _agent(self, name: AgentName) -> _Agent:
         agent = self._agents.get(name)
@@ -309,73 +225,3 @@ class Meter:
             agent = self._agents[name] = _Agent()
         agent.changed = True
         return agent
-
-    def _session(self, agent: AgentName, arrival: Arrived) -> _Session:
-        key = (agent, SessionId(arrival.traits.session))
-        self._changed_sessions[key] = None
-        session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = _Session()
-        load = session.load
-        load.slot, load.tenant = arrival.slot or 0, arrival.traits.tenant
-        load.priority = arrival.priority
-        return session
-
-    def _drop_session(self, key: _SessionKey, session: _Session) -> None:
-        del self._sessions[key]
-        if not session.told:
-            del self._changed_sessions[key]
-
-    # Requests stay for a while when no call of theirs is here: others may come.
-
-    def _request(self, root: RootId, traits: Traits, deadline: float) -> _Request:
-        self._changed_requests[root] = None
-        request = self._requests.get(root)
-        if request is None:
-            load = RequestLoad(tenant=traits.tenant, deadline=deadline)
-            request = self._requests[root] = _Request(load)
-        request.load.depth = max(request.load.depth, traits.depth)
-        return request
-
-    def _rest(self, root: RootId, request: _Request, now_s: float) -> None:
-        """No call of the request is here now."""
-        if request.over:
-            self._drop_request(root)
-        else:
-            self._idle.pop(root, None)
-            self._idle[root] = now_s
-
-    def _forget_idle(self, now_s: float) -> None:
-        while self._idle:
-            root, since_s = next(iter(self._idle.items()))
-            if len(self._idle) <= self._kept_max and now_s - since_s < self._kept_s:
-                return
-            if self._requests[root].held:
-                del self._idle[root]  # Others have come.
-            else:
-                self._drop_request(root)
-
-    def _drop_request(self, root: RootId) -> None:
-        request = self._requests.pop(root)
-        self._idle.pop(root, None)
-        if request.told:
-            self._changed_requests[root] = None
-        else:
-            self._changed_requests.pop(root, None)
-
-
-def _count(load: AgentLoad, place: Place, by: int) -> None:
-    match place:
-        case Place.PARKED:
-            load.parked += by
-        case Place.QUEUED:
-            load.queued += by
-        case Place.BLOCKED:
-            load.queued += by
-            load.blocked += by
-        case Place.RUNNING:
-            load.running += by
-        case Place.WAITING:
-            load.waiting += by
-        case Place.ELSEWHERE:
-            pass

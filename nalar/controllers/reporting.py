@@ -95,7 +95,7 @@ class Reporting:
         watch = self._reports.on_ask(self._asked)
         try:
             while True:
-                if not self._tell():
+                if not self._tell() and not self._meter.has_young:
                     self.awake = False
                     self._woken.clear()
                     await self._woken.wait()
@@ -109,7 +109,8 @@ class Reporting:
         standing = (self._slots(), self._applied())
         full = now_s >= self._full_at_s
         due = full or now_s >= self._beat_at_s
-        if not (due or self.state.has_moved or meter.changed or standing != self._told):
+        moved = self.state.has_moved or meter.changed or meter.is_due(now_s)
+        if not (due or moved or standing != self._told):
             return False
         meter.count(self.state.moved(), now_s)
         if full:

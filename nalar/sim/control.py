@@ -60,7 +60,7 @@ class Control:
             pass_time(self._world)
         for worker in self._world.fabric.workers.values():
             new = first or worker.name not in known
-            if new or worker.has_news:
+            if new or worker.has_news(now_s):
                 for report in worker.reports(now_s, full=new):
                     self.view.take(report)
         for name in [name for name in known if name not in self._world.fabric.workers]:

@@ -97,10 +97,12 @@ class SimWorker:
         taken_s, self.due_s = self.due_s, due_s
         return None if due_s == taken_s else due_s
 
-    @property
-    def has_news(self) -> bool:
-        """Whether anything has changed since its last report."""
-        return self.meter is not None and (self.state.has_moved or self.meter.changed)
+    def has_news(self, now_s: float) -> bool:
+        """Say whether there is anything to tell since its last report."""
+        meter = self.meter
+        if meter is None:
+            return False
+        return self.state.has_moved or meter.changed or meter.is_due(now_s)
 
     def reports(self, now_s: float, *, full: bool) -> Iterator[Report]:
         """Return what has changed, or all there is, in as many reports as it takes."""

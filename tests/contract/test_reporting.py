@@ -67,12 +67,15 @@ async def test_a_listener_sees_what_queues_runs_waits_and_has_ended(cluster: Clu
     waits = MeteredDesk.options(session="s", tenant="acme").ask("b")
     await until(lambda: view.load(TOOL).running == 1 and view.load(DESK).parked == 1)
     assert view.load(DESK).waiting == 1, "it has given its slot up for the tool's future"
+    assert asked.ref is not None
+    root = asked.ref.root
+    await until(lambda: root in view.requests and view.requests[root].running == 1)
+    await until(lambda: (DESK, SessionId("s")) in view.sessions)
     known = view.sessions[DESK, SessionId("s")]
     assert (known.worker, known.load.tenant) == (desk.worker and desk.worker.name, "acme")
     assert known.load.slot in view.workers[known.worker].slots[DESK]
-    assert asked.ref is not None
-    request = view.requests[asked.ref.root]
-    assert (request.running, request.depth, request.tenant) == (1, 1, "acme")
+    request = view.requests[root]
+    assert (request.depth, request.tenant) == (1, "acme"), "the tool's call is told of, too"
     GATES["a"].set()
     GATES["b"].set()
     await nalar.gather(asked, waits)

@@ -1,15 +1,12 @@
 """The meter says what has changed of a worker's calls, and all of it adds up to what there is."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nalar.call_policy import Batch
 from nalar.cluster.view import ClusterView
 from nalar.controllers.local_events import (
-    Arrived,
     Ended,
     Event,
     Finished,
@@ -21,72 +18,9 @@ from nalar.controllers.local_events import (
     Start,
     Ticked,
 )
-from nalar.controllers.local_state import LocalState
-from nalar.controllers.meter import ENTRIES_MAX, Meter
-from nalar.controllers.ranking import Traits
-from nalar.controllers.untold import REFILL_MAX
-from nalar.ids import AgentName, FutureId, Ref, RootId, SessionId, WorkerId
-from nalar.reports import AgentLoad, Report, RequestLoad
-
-DESK, ONE = AgentName("Desk"), WorkerId("one")
-THREE = Batch(size=3, linger_s=60.0)
-
-
-def ref(name: str) -> Ref:
-    return Ref("r", DESK, SessionId("_"), RootId("root"), "parent", FutureId(name))
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call that waited for a second, and has ended."""
-
-    traits: Traits
-    failed: bool
-    ended_s: float
-    busy_s: float
-    deadline: float = 900.0
-    arrived_s: float = 1.0
-    started_s: float = 2.0
-    tokens: dict[str, int] | None = field(default_factory=lambda: {"small": 7})
-
-
-class Metered:
-    """A local controller with its meter, and what a listener makes of its reports."""
-
-    def __init__(self, concurrency: int = 1, *, kept_s: float = 60.0, kept_max: int = 1000) -> None:
-        self.state = LocalState(concurrency, metered=True)
-        self.meter = Meter(ONE, concurrency, requests_kept_s=kept_s, requests_kept_max=kept_max)
-        self.meter.serve(DESK)
-        self.now_s = 0.0
-
-    def arrive(
-        self, key: str, *, session: str = "", root: str = "", missing: Iterable[str] = (),
-        batch: Batch | None = None,
-    ) -> None:  # fmt: skip
-        self.now_s += 1
-        self.do(Arrived(
-            key, session or None, 0, 1e6, frozenset(map(ref, missing)), None, self.now_s, 900.0,
-            Traits(DESK, session, root or key, "acme", depth=1 if root else 0, method="work"),
-            3 if session else None, batch,
-        ))  # fmt: skip
-
-    def do(self, *events: Event) -> None:
-        for event in events:
-            self.state.handle(event)
-
-    def end(self, key: str, *, root: str = "", busy_s: float = 2.0, failed: bool = False) -> None:
-        traits = Traits(DESK, "", root or key, "acme", depth=1 if root else 0, method="work")
-        call = Call(traits, failed, ended_s=self.now_s, busy_s=busy_s)
-        self.meter.ended(call, whole=not root)
-        self.do(Finished(key), Ended(key))
-
-    @property
-    def changed(self) -> bool:
-        return self.state.has_moved or self.meter.changed
-
-    def report(self, *, full: bool = False) -> Report:
-        self.meter.count(self.state.moved(), self.now_s)
-        return self.meter.report(self.now_s, slots={DESK: [3]}, full=full)
+from nalar.ids import RootId, SessionId
+from nalar.reports import AgentLoad
+from tests.metered import DESK, ONE, THREE, Metered, ref
 
 
 def test_calls_are_counted_where_they_stand() -> None:
@@ -217,70 +151,6 @@ def test_what_is_gone_is_said_also_where_all_is_said() -> None:
     report = it.report(full=True)
     assert report.sessions == {DESK: {SessionId("s"): None}}
     assert report.requests == {RootId("a"): None}
-
-
-def test_a_request_without_calls_here_is_remembered_for_a_while() -> None:
-    it = Metered(kept_s=10.0)
-    it.arrive("child", root="r")
-    it.end("child", root="r")
-    assert it.report().requests == {
-        RootId("r"): RequestLoad(finished=1, busy_s=2.0, deadline=900.0, tenant="acme", depth=1)
-    }
-    it.now_s += 9.0
-    assert it.report(full=True).requests[RootId("r")] is not None
-    it.now_s += 1.0
-    assert it.report().requests == {RootId("r"): None}
-
-
-def test_of_requests_without_calls_here_only_so_many_are_remembered() -> None:
-    it = Metered(kept_max=2)
-    for root in "abc":
-        it.arrive(f"child of {root}", root=root)
-        it.end(f"child of {root}", root=root)
-    it.arrive("another child of b", root="b")
-    assert sorted(it.report().requests) == ["b", "c"]
-
-
-def test_a_request_whose_own_call_has_ended_goes_with_its_last_call_here() -> None:
-    it = Metered(concurrency=2)
-    it.arrive("r")
-    it.arrive("child", root="r")
-    it.report()
-    it.end("r")
-    assert it.report().requests[RootId("r")] is not None
-    it.end("child", root="r")
-    assert it.report().requests == {RootId("r"): None}
-
-
-def test_more_than_fits_comes_in_several_reports() -> None:
-    it = Metered()
-    for number in range(2 * ENTRIES_MAX + 1):
-        it.arrive(f"{number}", session=f"s{number}")
-    view, reports = ClusterView(), [it.report(full=True)]
-    while it.changed:
-        reports.append(it.report())
-    assert [len(report.requests) for report in reports] == [ENTRIES_MAX, ENTRIES_MAX, 1]
-    assert all(view.take(report) for report in reports)
-    assert len(view.sessions) == len(view.requests) == 2 * ENTRIES_MAX + 1
-
-
-def test_all_there_is_is_told_bit_by_bit_and_what_changes_meanwhile_goes_first() -> None:
-    it, there = Metered(concurrency=2), 3 * REFILL_MAX
-    for number in range(there):
-        it.arrive(f"{number}", session=f"s{number}")
-    it.report()
-    assert not it.changed
-    view, first = ClusterView(), it.report(full=True)
-    assert len(first.sessions[DESK]) == len(first.requests) == REFILL_MAX
-    it.end("0")
-    it.arrive("new", session="new")
-    second = it.report()
-    assert {"s0", "s2", "new"} <= second.sessions[DESK].keys()
-    assert len(second.sessions[DESK]) == REFILL_MAX + 3
-    for report in (first, second, it.report()):
-        assert view.take(report)
-    assert len(view.sessions) == len(view.requests) == there
-    assert not it.changed
 
 
 def test_the_oldest_is_found_however_many_came_and_went_behind_it() -> None:
