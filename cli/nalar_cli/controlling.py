@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from nalar.client.client import Client
     from nalar.cluster.policy_set import PolicySet
 
+#: A policy in C code may stop all of a controller: then it ends, after so many seconds, so that
+#: whoever keeps it alive starts another one.
+_FROZEN_S = 20.0
+
 Specs = Annotated[
     list[str] | None,
     typer.Argument(
@@ -70,7 +74,7 @@ def controller(
     import logging
 
     from nalar.errors import UsageError
-    from nalar.processes.child import stay_with_parent, tell_ready
+    from nalar.processes.child import end_when_frozen, stay_with_parent, tell_ready
     from nalar.serve import run_controller
 
     stay_with_parent()
@@ -89,9 +93,11 @@ def controller(
             steering = asyncio.get_running_loop().create_task(
                 run_controller(settings, policy or (), name=name, period_s=period, ready=ready)
             )
+            watched = asyncio.get_running_loop().create_task(end_when_frozen(_FROZEN_S))
             asked = asyncio.get_running_loop().create_task(stop.asked.wait())
             await asyncio.wait([steering, asked], return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
+            watched.cancel()
             if not steering.done():
                 steering.cancel()
             try:

@@ -75,7 +75,7 @@ class Controller:
         self._lease_s = lease_s
         self.mind = mind or Mind()
         self.sources = Sources(backend, self.mind)
-        self.policies = PolicyRunner(PolicyStore(backend.control, clock), self.mind)
+        self.policies = PolicyRunner(PolicyStore(backend.control, clock), self.mind, clock)
         self._told: dict[str, object] = {
             "name": self.name, "host": socket.gethostname(), "pid": os.getpid(),
         }  # fmt: skip
@@ -97,7 +97,7 @@ class Controller:
             await self.policies.apply(policies)
         try:
             await self.sources.begin()
-            await self.policies.begin()
+            self.policies.begin()
             ready()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.sources.run())
@@ -108,6 +108,8 @@ class Controller:
             self.sources.close()
             self.policies.close()
             self.mind.close()
+            with contextlib.suppress(NalarError):
+                await self.policies.end()
             with contextlib.suppress(NalarError):
                 await self.leadership.give_up()
 
@@ -133,7 +135,7 @@ class Controller:
         due_s = loop.time()
         while True:
             epoch = self.leadership.epoch
-            decide = epoch > 0 and self.sources.is_complete()
+            decide = self.policies.lead(epoch > 0) and self.sources.is_complete()
             thought = await self.mind.think(self._clock.now_s(), decide=decide)
             if decide and epoch == self.leadership.epoch:
                 try:
@@ -155,6 +157,7 @@ class Controller:
         for start in range(0, len(granted), _TOGETHER):
             together = granted[start : start + _TOGETHER]
             await asyncio.gather(*(self._direct(it, epoch) for it in together))
+        await self.policies.decided()
         figures = self.figures
         figures.decisions += 1
         figures.directed += len(granted)

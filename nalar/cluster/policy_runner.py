@@ -1,19 +1,27 @@
-"""Keeps what runs to the newest set of policies: swaps them in motion, rolls faulty ones back."""
+"""Keeps what runs to the newest set of policies: swaps them in motion, rolls faulty ones back.
+
+Only the leader loads them: code that is the end of a process is to be that of one at a time.
+"""
 
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from nalar.bus.port import Watch
+from nalar.clock import Clock
 from nalar.cluster.loading import make_policy
 from nalar.cluster.mind import Mind
 from nalar.cluster.policy import Policy
 from nalar.cluster.policy_set import PolicySet, without
 from nalar.cluster.policy_store import PolicyStore
+from nalar.cluster.tenure import PROVEN_DECISIONS, Tenure, begin, suspects
 from nalar.cluster.watchdog import Overdue, WatchedThread
 from nalar.errors import Conflict, NalarError, UsageError
+from nalar.ids import new_name
 from nalar.loops import set_within
 
 log = logging.getLogger("nalar.controller")
@@ -24,14 +32,26 @@ BY_CONTROLLER: Final = "controller"
 _LOOK_S: Final = 15.0
 #: How long loading a policy may take: a file of the user's own is run for it, in seconds.
 _LOAD_S: Final = 10.0
+#: When it is tried again to read what stands, in seconds.
+_AGAIN_S: Final = 1.0
 
 
 class PolicyRunner:
     """Gives the mind its policies."""
 
-    def __init__(self, store: PolicyStore, mind: Mind) -> None:
+    def __init__(self, store: PolicyStore, mind: Mind, clock: Clock) -> None:
         self._store = store
         self._mind = mind
+        self._clock = clock
+        #: This process, among all that ever ran policies.
+        self._who = new_name("t", os.urandom(8))
+        self._leads = False
+        #: As the leader it has loaded what stands.
+        self._loaded = False
+        self._loading = asyncio.Lock()
+        self._tenure: Tenure | None = None
+        #: Decisions with the set that runs.
+        self._decisions = 0
         self._running: dict[str, Policy] = {}
         self._loader = WatchedThread("nalar-loading")
         self._changed = asyncio.Event()
@@ -54,20 +74,41 @@ class PolicyRunner:
             await self._make(text)
         await self._store.apply(policies, note="as a controller was started")
 
-    async def begin(self) -> None:
-        """Run what stands; raises Unavailable."""
+    def begin(self) -> None:
+        """Hear of new sets."""
         self._watch = self._store.watch(self._changed.set)
-        await self._take()
+
+    def lead(self, leads: bool) -> bool:
+        """Say whether this controller leads; return whether it runs what it is to run."""
+        if leads and not self._leads:
+            self._changed.set()
+        self._leads, self._loaded = leads, self._loaded and leads
+        return self._loaded
 
     async def run(self) -> None:
-        """Take each new set in, until cancelled."""
+        """As the leader take each new set in, until cancelled."""
         while True:
             await set_within(self._changed, _LOOK_S)
             self._changed.clear()
             try:
-                await self._take()
+                if self._leads:
+                    await self._take()
             except NalarError as error:
                 log.warning("policies cannot be read: %s", error)
+                await asyncio.sleep(_AGAIN_S)
+                self._changed.set()
+
+    async def decided(self) -> None:
+        """The policies have made a decision, and this process is still there."""
+        self._decisions += 1
+        tenure = self._tenure
+        if self._decisions >= PROVEN_DECISIONS and tenure is not None and not tenure.proven:
+            await self._note(replace(tenure, proven=True))
+
+    async def end(self) -> None:
+        """Write down that this controller ends in order; raises Unavailable."""
+        if self._leads and self._tenure is not None:
+            await self._note(replace(self._tenure, closed=True))
 
     def close(self) -> None:
         """Hear of no other set, and let the loading thread end."""
@@ -95,18 +136,48 @@ class PolicyRunner:
             told = "; ".join(
                 f"{name} was suspended: it {why}" for name, why in self._faulty.items()
             )
-            with contextlib.suppress(Conflict):  # Somebody has applied another set: that counts.
-                await self._store.apply(
-                    without(history, list(self._faulty)),
-                    by=BY_CONTROLLER, note=told, expected=self.version,
-                )  # fmt: skip
+            await self._replace(history, list(self._faulty), told)
         await self._take()
 
+    async def _replace(
+        self, history: Sequence[PolicySet], faulty: Sequence[str], note: str
+    ) -> None:
+        with contextlib.suppress(Conflict):  # Somebody has applied another set: that counts.
+            await self._store.apply(
+                without(history, faulty),
+                by=BY_CONTROLLER, note=note, expected=history[-1].version, faulty=faulty,
+            )  # fmt: skip
+
     async def _take(self) -> None:
-        history = await self._store.history()
-        newest = history[-1] if history else PolicySet(0, (), 0.0)
-        if newest.version == self.version:
-            return
+        async with self._loading:
+            newest = await self._newest()
+            if newest.version != self.version:
+                await self._load(newest)
+            self._loaded = self._leads
+
+    async def _newest(self) -> PolicySet:
+        """Return the newest set that is not in doubt, having written down that it is to run."""
+        while True:
+            history = await self._store.history()
+            newest = history[-1] if history else PolicySet(0, (), 0.0)
+            if self._loaded and newest.version == self.version:
+                return newest
+            before = await self._store.tenure()
+            tenure = begin(before, self._who, newest.version, self._clock.now_s())
+            if not (tenure.is_in_doubt and newest.policies):
+                await self._note(tenure)
+                return newest
+            faulty = suspects(history)
+            told = f"{tenure.lost} controllers were" if tenure.lost > 1 else "its controller was"
+            why = f"{', '.join(faulty)} was suspended: {told} lost while running it"
+            log.error("version %d is taken back: %s", newest.version, why)
+            await self._replace(history, faulty, why)
+
+    async def _note(self, tenure: Tenure) -> None:
+        await self._store.note_tenure(tenure)
+        self._tenure = tenure
+
+    async def _load(self, newest: PolicySet) -> None:
         running: dict[str, Policy] = {}
         broken: dict[str, str] = {}
         for name in newest.policies:
@@ -118,6 +189,7 @@ class PolicyRunner:
                 log.error("policy %s %s", name, broken[name])  # noqa: TRY400 -- no bug of ours
         self._running, self.version = running, newest.version
         self.suspended, self._faulty = broken, dict(broken)
+        self._decisions = 0
         self._use()
         log.info("version %d runs: %s", self.version, ", ".join(running) or "no policy")
 

@@ -36,6 +36,8 @@ class PolicySet:
     at_s: float
     by: str = BY_HAND
     note: str = ""
+    #: Policies of the version before that were suspended, and why this one was made.
+    faulty: tuple[str, ...] = ()
 
 
 def parse_spec(text: str) -> PolicySpec:
@@ -83,7 +85,7 @@ def encode_set(policy_set: PolicySet) -> bytes:
     return orjson.dumps(
         {
             "v": 1, "policies": policy_set.policies, "at": policy_set.at_s,
-            "by": policy_set.by, "note": policy_set.note,
+            "by": policy_set.by, "note": policy_set.note, "faulty": policy_set.faulty,
         }
     )  # fmt: skip
 
@@ -95,7 +97,8 @@ def decode_set(key: str, body: bytes) -> PolicySet:
         told: Any = orjson.loads(body)
         version, form, policies = int(number), told["v"], cast("list[object]", told["policies"])
         by, note = str(told.get("by", ""))[:100], str(told.get("note", ""))[:1000]
-        found = PolicySet(version, tuple(map(str, policies)), float(told["at"]), by, note)
+        faulty = tuple(map(str, cast("list[object]", told.get("faulty", ()))))
+        found = PolicySet(version, tuple(map(str, policies)), float(told["at"]), by, note, faulty)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedMessage(f"{key[:100]} is no set of policies: {error}") from error
     if form != 1 or not all(isinstance(it, str) for it in policies):
@@ -106,11 +109,12 @@ def decode_set(key: str, body: bytes) -> PolicySet:
 def without(history: Sequence[PolicySet], faulty: Sequence[str]) -> tuple[str, ...]:
     """Return what is to run in place of the newest set, of which some policies are faulty.
 
-    `history` has the newest set last. The set before they came in, if there was one; else the
-    newest without them.
+    `history` has the newest set last. The newest set before it of which nothing was ever found
+    faulty; with none, the newest without them.
     """
+    found = {*faulty, *(name for version in history for name in version.faulty)}
     for older in reversed(history[:-1]):
-        if not set(faulty) & set(older.policies) and older.policies:
+        if older.policies and not found & set(older.policies):
             return older.policies
     return tuple(policy for policy in history[-1].policies if policy not in faulty)
 

@@ -14,6 +14,7 @@ from nalar.cluster.policy_set import (
     encode_set,
     key_of_version,
 )
+from nalar.cluster.tenure import TENURE, Tenure, decode_tenure, encode_tenure
 from nalar.directives import BY_HAND
 from nalar.errors import Conflict, MalformedMessage, UsageError
 from nalar.statestore.port import KeyValue, Watch
@@ -59,11 +60,13 @@ class PolicyStore:
         by: str = BY_HAND,
         note: str = "",
         expected: int | None = None,
+        faulty: Sequence[str] = (),
     ) -> PolicySet:
         """Have these policies run from now on, in this order; return the new version.
 
         Nothing is done when they run already. With `expected`, only if that version is still the
-        newest: raises Conflict. Raises UsageError for what cannot be a policy.
+        newest: raises Conflict. `faulty` are policies whose place these take. Raises UsageError for
+        what cannot be a policy.
         """
         chosen = canonical(policies)
         for _ in range(_TRIES):
@@ -73,7 +76,9 @@ class PolicyStore:
                 raise Conflict(f"version {newest.version} has taken the place of {expected}")
             if newest.version and newest.policies == chosen:
                 return newest
-            made = PolicySet(newest.version + 1, chosen, self._clock.now_s(), by, note)
+            made = PolicySet(
+                newest.version + 1, chosen, self._clock.now_s(), by, note, tuple(faulty)
+            )  # fmt: skip
             try:
                 await self._control.put(key_of_version(made.version), encode_set(made), expected=0)
             except Conflict:
@@ -93,6 +98,17 @@ class PolicyStore:
             number = older[-1].version
         chosen = await self.version(number)
         return await self.apply(chosen.policies, note=f"as version {chosen.version}")
+
+    async def tenure(self) -> Tenure | None:
+        """Return the newest tenure; None where there is none that can be read."""
+        entry = await self._control.get(TENURE)
+        with contextlib.suppress(MalformedMessage):
+            return decode_tenure((entry.value if entry is not None else None) or b"")
+        return None
+
+    async def note_tenure(self, tenure: Tenure) -> None:
+        """Write down who runs what: the leader's business."""
+        await self._control.put(TENURE, encode_tenure(tenure))
 
     async def leader(self) -> dict[str, Any] | None:
         """Return what the controller that leads says of itself; None when there is none."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -50,6 +51,20 @@ def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
         pause.wait(_LOOK_S)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def end_when_frozen(limit_s: float) -> None:
+    """End this process once its event loop has stood still for `limit_s` seconds; until cancelled.
+
+    With a traceback of all threads on standard error. It ends, too, while code in C keeps the
+    interpreter to itself, when nothing else in the process can do anything.
+    """
+    try:
+        while True:
+            faulthandler.dump_traceback_later(limit_s, exit=True)
+            await asyncio.sleep(limit_s / 10)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def tell_ready(name: str) -> None:

@@ -21,6 +21,28 @@ class Odd:
         while True:
             pass
 """
+#: Nothing in the process can do anything against either.
+DEADLY = """
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass
+class Freezes:
+    name: ClassVar[str] = "freezes"
+
+    def decide(self, view):
+        return [sum(range(10**13))]
+
+
+@dataclass
+class Exits:
+    name: ClassVar[str] = "exits"
+
+    def decide(self, view):
+        os._exit(7)
+"""
 #: Another controller leads within this after the first was killed; its lease is 5 s.
 LEADS_S = 10.0
 RELIEF = "prefix_affinity,rebuild_s=0.1"
@@ -98,3 +120,30 @@ def test_a_policy_of_ones_own_that_loops_is_suspended_and_told(served: Nalar) ->
     assert (shown["policies"], shown["by"]) == (["fair_share"], "controller")
     assert "odd.py:Odd was suspended" in shown["note"]
     until(lambda: "did not come back" in served("policy", "log").stdout, "it is in the log")
+
+
+def test_a_policy_that_is_the_end_of_its_controller_is_taken_back_by_the_next(
+    served: Nalar,
+) -> None:
+    (served.folder / "deadly.py").write_text(DEADLY)
+
+    def newest_by_controller(said: str) -> bool:
+        told = served.json("policy", "versions", "-o", "json")[-1]
+        return told["by"] == "controller" and said in told["note"]
+
+    frozen = served.start("controller", "-p", RELIEF, "--name", "frozen")
+    frozen.says("leads in epoch")
+    killed = served.start("controller", "--name", "killed")
+    killed.says("controller ready")
+    served("policy", "apply", RELIEF, "deadly.py:Freezes")
+    killed.says("deadly.py:Freezes was suspended: its controller was lost while running it")
+    until(lambda: newest_by_controller("deadly.py:Freezes was suspended"))
+    killed.says(f"runs: {RELIEF}")
+    served("policy", "apply", RELIEF, "deadly.py:Exits")
+    assert killed.ends() == 7
+    last = served.start("controller", "--name", "last")
+    last.says("deadly.py:Exits was suspended")
+    until(lambda: newest_by_controller("deadly.py:Exits was suspended"))
+    assert served.json("policy", "show", "-o", "json")["policies"] == [RELIEF]
+    assert frozen.ends() == 1, "it has ended itself"
+    assert "deadly.py" in frozen.said, "and said where it stood"

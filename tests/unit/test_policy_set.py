@@ -1,5 +1,7 @@
 """Sets of policies and what they are called."""
 
+from dataclasses import replace
+
 import pytest
 
 from nalar.cluster.policy_set import (
@@ -40,7 +42,7 @@ def test_a_policy_stands_once_in_a_set() -> None:
 
 
 def test_a_version_is_read_as_it_was_written() -> None:
-    known = PolicySet(7, ("srtf", "lpt"), 12.5, "hand", "why")
+    known = PolicySet(7, ("srtf", "lpt"), 12.5, "hand", "why", ("bad",))
     assert decode_set(key_of_version(7), encode_set(known)) == known
     assert key_of_version(9) < key_of_version(10)
 
@@ -64,6 +66,14 @@ def test_a_faulty_policy_gives_way_to_the_set_before_it() -> None:
 def test_with_no_set_before_it_the_others_go_on() -> None:
     assert without([version(1, "a", "bad")], ["bad"]) == ("a",)
     assert without([version(1), version(2, "bad")], ["bad"]) == ()
+
+
+def test_what_was_ever_found_faulty_is_not_gone_back_to() -> None:
+    rolled_back = PolicySet(2, (), 2.0, "controller", faulty=("bad",))
+    history = [version(1, "bad"), rolled_back, version(3, "worse")]
+    assert without(history, ["worse"]) == ()
+    sound = [version(1, "a"), version(2, "bad"), replace(rolled_back, version=3), *history[2:]]
+    assert without(sound, ["worse"]) == ("a",)
 
 
 def test_a_difference_says_what_went_came_and_changed_places() -> None:

@@ -1,0 +1,79 @@
+"""Whether the set of policies that stands has been the end of controllers that ran it. Pure.
+
+A policy may be the end of its process: it keeps the interpreter to itself in C code, takes all
+memory, exits. Nothing in that process can tell of it. So a leader writes down what it is about to
+run, and that it ends in order; the next one reads it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import orjson
+
+from nalar.cluster.policy_set import PolicySet
+from nalar.errors import MalformedMessage
+
+#: Where the newest tenure stands, in the control bucket.
+TENURE: Final = "tenure"
+#: So many decisions prove a set: it is not its nature to end who runs it.
+PROVEN_DECISIONS: Final = 10
+#: So many leaders in a row may be lost while they run a set that is proven.
+LOST_MAX: Final = 2
+#: One that has led for so long, in seconds, has died of something else.
+FORGIVEN_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """One controller's time as the leader with one set."""
+
+    #: The process: a new name each time.
+    who: str
+    #: The set that it runs.
+    version: int
+    at_s: float
+    #: Leaders before it, one after the other, that were lost while they ran the set.
+    lost: int = 0
+    #: The set has made so many decisions that it is above suspicion at first.
+    proven: bool = False
+    #: It has ended in order.
+    closed: bool = False
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the set is to run no longer: before it was proven one loss is enough."""
+        return self.lost > (LOST_MAX if self.proven else 0)
+
+
+def begin(before: Tenure | None, who: str, version: int, now_s: float) -> Tenure:
+    """Return the tenure that follows `before`."""
+    if before is None or before.version != version:
+        return Tenure(who, version, now_s)
+    if before.who == who or before.closed:
+        lost = 0 if before.closed else before.lost
+    else:
+        lost = 1 if now_s - before.at_s > FORGIVEN_S else before.lost + 1
+    return Tenure(who, version, now_s, lost, before.proven)
+
+
+def suspects(history: list[PolicySet]) -> list[str]:
+    """Return the policies of the newest set that are held to be the cause: what came with it."""
+    newest, before = history[-1], history[-2].policies if len(history) > 1 else ()
+    return [name for name in newest.policies if name not in before] or list(newest.policies)
+
+
+def encode_tenure(tenure: Tenure) -> bytes:
+    """Return the value of the entry."""
+    return orjson.dumps({"v": 1, **asdict(tenure)})
+
+
+def decode_tenure(body: bytes) -> Tenure:
+    """Return what stands; raises MalformedMessage for what is none."""
+    try:
+        told: dict[str, Any] = orjson.loads(body)
+        return Tenure(
+            str(told["who"]), int(told["version"]), float(told["at_s"]), int(told["lost"]),
+            told["proven"] is True, told["closed"] is True,
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise MalformedMessage(f"no tenure: {error}") from error
