@@ -18,8 +18,8 @@ from nalar.sim.workloads import WORKLOADS
 #: a list calls that are made at the same time and awaited.
 Script = list[Any]
 
-#: Engines of an agent that has more than one.
-ENGINES: Final = {"LLM": 3}
+#: Engines of each agent that has more than one.
+ENGINES: Final = {"LLM": 3, "Chat": 3, "Code": 3, "Planner": 2, "Developer": 3, "Tester": 2}
 #: Calls at a time in the one worker of all agents without an engine: what they do is wait.
 WIDE: Final = 512
 
@@ -87,7 +87,8 @@ class Compressed:
     def _agent(self, model: AgentModel, host: str) -> AgentModel:
         if model.llm is not None:
             workers = 0 if model.beside else ENGINES.get(model.name, 1)
-            return replace(model, workers=workers, llm=self._engine(model.llm), group="")
+            start_s = model.start_s / self._scale
+            return replace(model, workers=workers, llm=self._engine(model.llm), start_s=start_s)
         if model.name == host:
             return replace(model, workers=1, concurrency=WIDE)
         return replace(model, workers=0, concurrency=WIDE, beside=host)

@@ -1,16 +1,19 @@
 """Agents that do what a script says, and an engine that takes time and computes nothing."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import nalar
 from benchmarks.paper.compressed import Script
+from benchmarks.paper.live_placing import Sent, workers_of
+from benchmarks.paper.live_plan import Plan
 from nalar.sim.llm import LlmEngine, LlmModel, Prompt
 from nalar.sim.workload import AgentModel
 
-_Stub = Callable[[Script], nalar.Future[None]]
+_Stub = Callable[[Script], nalar.Future[float]]
 
 
 class Engine:
@@ -60,51 +63,72 @@ class Engine:
         self._set_alarm()
 
 
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """Agents that share their worker processes."""
+
+    host: AgentModel
+    agents: tuple[str, ...]
+    workers: int
+
+
 class Cast:
-    """The agents of a workload, declared in this process under the names of their models."""
+    """The agents of a plan, declared in this process.
 
-    def __init__(self, models: Iterable[AgentModel], *, pinned: bool) -> None:
-        self._pinned = pinned
+    Under the names of their models, any of whose workers takes a call; or, where callers choose
+    among engines, each engine under a name of its own.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        models = plan.drawn().agents()
+        placement = plan.placement
+        self._sent = None if placement is None else Sent(models, placement)
+        #: Agents among whose engines callers choose.
+        self._engines = {it.name for it in models if it.llm is not None and self._sent is not None}
+        self._ranks, self._priorities = plan.ranks, plan.priorities
         self._stubs: dict[str, Any] = {}
-        #: Agents that each worker process serves, by the name of its first.
-        self.served: dict[str, list[str]] = {}
+        #: Those that share their workers, by name.
+        self.hosted: dict[str, Hosted] = {}
         self._engine: Engine | None = None
-        by_name = {model.name: model for model in models}
-        for model in by_name.values():
-            if pinned and model.beside and by_name[model.beside].stateful and model.llm:
-                # What is read for a session is read where the session is.
-                self._stubs[model.name] = self._stubs[model.beside]
+        for model in models:
+            if model.name in self._engines:
+                for name in workers_of(model):
+                    self._declare(name, replace(model, stateful=False))
+                    self.hosted[name] = Hosted(model, (name,), 1)
                 continue
-            self._stubs[model.name] = self._declare(model)
-            self.served.setdefault(model.host, []).append(model.name)
+            self._declare(model.name, model)
+            known = self.hosted.get(model.host, Hosted(model, (), model.workers))
+            self.hosted[model.host] = replace(known, agents=(*known.agents, model.name))
 
-    def ask(self, agent: str, script: Script, **options: Any) -> nalar.Future[None]:
+    def ask(self, agent: str, script: Script, **options: Any) -> nalar.Future[float]:
         """Call an agent; options that are None or empty are those of the caller."""
         given = {name: value for name, value in options.items() if value not in (None, "")}
-        if self._pinned:
-            given.pop("priority", None)
         return cast("_Stub", self._stubs[agent].options(**given))(script)
 
-    def _declare(self, model: AgentModel) -> Any:
+    def _declare(self, name: str, model: AgentModel) -> None:
+        play = self._play
         if not model.stateful:
 
-            @nalar.tool(name=model.name)
-            async def tool(script: list[Any]) -> None:
-                await self._play(script, model)
+            @nalar.tool(name=name)
+            async def tool(script: list[Any]) -> float:
+                return await play(script, model)
 
-            return tool
+            self._stubs[name] = tool
+            return
 
-        play = self._play
-
-        class Sessions(nalar.Agent, stateful=True, name=model.name):
+        class Sessions(nalar.Agent, stateful=True, name=name):
             @nalar.method(read_only=not model.exclusive)
-            async def run(self, script: list[Any]) -> None:
-                await play(script, model)
+            async def run(self, script: list[Any]) -> float:
+                return await play(script, model)
 
-        return Sessions.run
+        self._stubs[name] = Sessions.run
 
-    async def _play(self, script: Script, model: AgentModel) -> None:
+    async def _play(self, script: Script, model: AgentModel) -> float:
+        """Do what a script says; return for how long an engine of this process was at it."""
+        spent_s = 0.0
         for step in script:
+            began_s = asyncio.get_running_loop().time()
             if isinstance(step, list):
                 await asyncio.gather(*[self._call(it, model) for it in cast("list[Any]", step)])
             elif isinstance(step, dict):
@@ -112,11 +136,26 @@ class Cast:
                 self._engine = self._engine or Engine(model.llm)
                 prompt = Prompt(**cast("dict[str, Any]", step))
                 await self._engine.generate(nalar.context().session, prompt)
+                spent_s += asyncio.get_running_loop().time() - began_s
             else:
                 await asyncio.sleep(step)
+                self._served(step)
+        return spent_s
 
     async def _call(self, told: dict[str, Any], model: AgentModel) -> None:
-        if told["agent"] is None:
-            await self._play(told["script"], model)
+        agent, script = told["agent"], told["script"]
+        if agent is None:
+            await self._play(script, model)
             return
-        await self.ask(told["agent"], told["script"], priority=told["priority"])
+        call, priority = nalar.context(), told["priority"] if self._priorities else None
+        if self._sent is None or agent not in self._engines:
+            await self.ask(agent, script, priority=priority)
+            return
+        if self._ranks:
+            priority = self._plan.level(self._sent.attained_s(call.ref.root))
+        with self._sent.to(agent, call.session) as worker:
+            self._served(await self.ask(worker, script, priority=priority))
+
+    def _served(self, seconds: float) -> None:
+        if self._sent is not None:
+            self._sent.served(nalar.context().ref.root, seconds)

@@ -40,12 +40,17 @@ def srtf(agents: Sequence[AgentModel]) -> list[Policy]:
 
 
 def least_attained(invocation: Invocation) -> int:
-    """Return the priority of a call by the service that its request has had: in levels.
+    """Return the priority of a call by the service that its request has had."""
+    request = invocation.request
+    return 0 if request is None else level(request.attained_s)
+
+
+def level(attained_s: float) -> int:
+    """Return the priority of a request that has had so much service, 0 or below.
 
     As Autellix has it: a level is double the one above it, from a second on.
     """
-    request = invocation.request
-    return 0 if request is None else -int(math.log2(1.0 + request.attained_s))
+    return -int(math.log2(1.0 + attained_s))
 
 
 def _ours(name: str, about: str, *parts: _Policies, priorities: bool = True) -> Strategy:
