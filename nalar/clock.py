@@ -1,6 +1,7 @@
 """The one place that asks what time it is."""
 
 import time
+from datetime import datetime
 from typing import Protocol
 
 
@@ -17,3 +18,11 @@ class SystemClock:
 
     def now_s(self) -> float:
         return time.time()
+
+
+def local_time(at_s: float) -> str:
+    """Return a moment as people on this machine read it; `?` for what is none."""
+    try:
+        return datetime.fromtimestamp(at_s).astimezone().isoformat(" ", "seconds")
+    except (OverflowError, ValueError, OSError):
+        return "?"

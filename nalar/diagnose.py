@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from nalar.backend import Store
 from nalar.client.client import Client
+from nalar.client.holds import Hold
 from nalar.cluster.fleet import Fleet
 from nalar.cluster.placement import groups_of, place
 from nalar.errors import NalarError
@@ -107,6 +108,8 @@ async def _stored(client: Client) -> list[Finding]:
         )
     found += [_blocked(worker) for worker in workers if worker.get("blocked_s")]
     found += [_cut_off(one) for one in map(judge, workers) if one.reconnects or one.lapses]
+    calls = {told["name"]: queue.messages for told, queue in zip(agents, queues, strict=True)}
+    found += _held(await client.steering.holds(), calls)
     served = {name for worker in workers for name in worker["agents"]}
     for told, queue in zip(agents, queues, strict=True):
         found.append(_store(queue))
@@ -114,6 +117,16 @@ async def _stored(client: Client) -> list[Finding]:
             what = f"no worker serves {told['kind']} {told['name']}; {queue.messages:,} calls wait"
             remedy = f"nalar worker {told['module']}, or whichever MODULE declares it"
             found.append(Finding("wrong" if queue.messages else "note", what, remedy))
+    return found
+
+
+def _held(holds: list[Hold], queued: dict[str, int]) -> list[Finding]:
+    """Look at what directives hold back: that is wrong where calls wait for it."""
+    found: list[Finding] = []
+    for hold in holds:
+        calls = queued.get(hold.agent, 0) if hold.waits else 0
+        waiting = f"; {calls:,} of its calls wait or run" if calls else ""
+        found.append(Finding("wrong" if calls else "note", f"{hold}{waiting}", hold.remedy))
     return found
 
 

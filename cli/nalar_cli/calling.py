@@ -73,7 +73,8 @@ def call(  # noqa: PLR0913, PLR0917 -- each is an option
         future = await requested(client, stub or name, told, options)
         await warn_unserved(client, stub.spec.agent if stub else name.partition(".")[0])
         how = printed_as_it_comes if stream else printed
-        await how(future, name, timeout, stub=stub)
+        async with _explained(client, future):
+            await how(future, name, timeout, stub=stub)
 
     with_client(settings_of(server, creds), work)
 
@@ -113,21 +114,43 @@ def result(
         how = printed_as_it_comes if stream else printed
         for sleeping in await client.suspended(run):
             printing.note(_waiting(sleeping))
-        await how(await client.future(run), f"run {run}", timeout if wait else 0.0)
+        future = await client.future(run)
+        async with _explained(client, future):
+            await how(future, f"run {run}", timeout if wait else 0.0)
 
     with_client(settings_of(server, creds), work)
 
 
 def _waiting(sleeping: "Suspended") -> str:
     """Return the line that says what a suspended call waits for."""
-    from datetime import datetime
+    from nalar.clock import local_time
 
-    until = datetime.fromtimestamp(sleeping.until).astimezone().isoformat(" ", "seconds")
     at_most = "" if sleeping.told == "time" else ", at the longest"
     return (
         f"{sleeping.target} (call {sleeping.ref.future}) is suspended: it waits for "
-        f"{sleeping.told}{at_most} until {until}"
+        f"{sleeping.told}{at_most} until {local_time(sleeping.until)}"
     )
+
+
+@asynccontextmanager
+async def _explained(client: "Client", future: "Future[Any]") -> "AsyncGenerator[None]":
+    """Add to a CallTimeout what may keep the call from ending, as far as directives say it."""
+    from nalar.errors import CallTimeout, NalarError
+    from nalar.ids import readable_token
+
+    try:
+        yield
+    except CallTimeout as late:
+        assert future.ref is not None, "a call has an address"
+        agent = readable_token(future.ref.agent)
+        try:
+            holds = [hold for hold in await client.steering.holds() if hold.waits]
+        except NalarError:
+            holds = []  # Of the two errors the other one is asked for.
+        own = [f"{hold}; {hold.remedy}" for hold in holds if hold.agent == agent]
+        others = f"{holds[0].what}, and it may wait for that: " if holds else ""
+        late.add_note(own[0] if own else f"{others}'nalar doctor' says what holds calls back")
+        raise
 
 
 # What `run` uses too.

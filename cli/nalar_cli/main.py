@@ -97,6 +97,7 @@ def _tell_usage(message: str) -> int:
 def _tell(error: Exception) -> int:
     """Print an error of the library and return the exit code; what is a bug is raised again."""
     from nalar_cli import printing
+    from nalar_cli.cells import line
 
     if "nalar.errors" not in sys.modules:
         raise error
@@ -114,7 +115,8 @@ def _tell(error: Exception) -> int:
         return EXIT_FAILED
     if isinstance(error, UsageError):
         return _tell_usage(str(error))
-    printing.error(str(error), _way_out(str(error)))
+    notes = getattr(error, "__notes__", [])
+    printing.error(str(error), _way_out(str(error)) or line("; ".join(notes)))
     return EXIT_NOT_YET if isinstance(error, CallTimeout) else EXIT_FAILED
 
 

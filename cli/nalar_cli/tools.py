@@ -10,6 +10,7 @@ import typer
 from nalar_cli import printing
 from nalar_cli.arguments import InputError
 from nalar_cli.calling import with_client
+from nalar_cli.cells import line
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ def doctor(output: Listing = Output.table, server: Server = None, creds: Creds =
         printing.result([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            printing.write(f"{_MARKS[finding.state]}  {finding.what}")
+            printing.write(f"{_MARKS[finding.state]}  {line(finding.what)}")
             if finding.remedy:
-                printing.write(f"       -> {finding.remedy}")
+                printing.write(f"       -> {line(finding.remedy)}")
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
 

@@ -3,8 +3,9 @@
 import contextlib
 from dataclasses import dataclass
 
+from nalar.client.holds import Hold, holds
 from nalar.clock import Clock
-from nalar.controllers.roster import LEASES
+from nalar.controllers.roster import LEASES, WORKERS, read_worker
 from nalar.directives import (
     BY_HAND,
     DIRECTIVE,
@@ -96,3 +97,9 @@ class Steering:
                 issued = decode_directive(entry.key, entry.value or b"")
                 found.append(Standing(entry.key, entry.revision, issued))
         return found
+
+    async def holds(self) -> list[Hold]:
+        """Return what keeps calls from starting, or requests out, as directives stand."""
+        entries = await self._control.scan(WORKERS)
+        workers = [told for entry in entries if (told := read_worker(entry.value or b""))]
+        return holds((it.issued for it in await self.standing()), workers)

@@ -32,3 +32,28 @@ def test_no_server_is_found_with_what_to_do(nalar: Nalar) -> None:
     [found] = findings(nalar, 1)
     assert "no NATS server" in found["what"]
     assert "nalar server" in found["remedy"]
+
+
+def test_who_waits_for_a_paused_agent_is_told_by_whom_and_how_to_go_on(served: Nalar) -> None:
+    """By the doctor, and by what tells that a call has not ended."""
+    served.start("worker", "flows.py").says(r"worker ready")
+    served("pause", "shout", "--reason", "the model is down")
+    assert [one["state"] for one in findings(served, 0) if "paused" in one["what"]] == ["note"]
+    run = served("submit", "shout", "--json", '["a"]').stdout.strip()
+    [found] = [one for one in findings(served, 1) if "paused" in one["what"]]
+    assert found["state"] == "wrong"
+    assert found["what"].startswith("shout is paused, by hand, since 20")
+    assert found["what"].endswith(": the model is down; 1 of its calls wait or run")
+    assert found["remedy"] == "nalar resume shout"
+    late = served("result", run, "--timeout", 1, code=3).stderr
+    assert f"it goes on: nalar result {run}" in late
+    assert "hint: shout is paused, by hand, since 20" in late
+    assert "the model is down; nalar resume shout" in late
+    other = served("call", "hold", "--json", '["late"]', "--timeout", 1, code=3).stderr
+    assert "hint: shout is paused, and it may wait for that: 'nalar doctor' says" in other
+    served("resume", "shout")
+    assert served("result", run).stdout == '"A!"\n'
+    still = served("call", "hold", "--json", '["late too"]', "--timeout", 1, code=3).stderr
+    assert "hint: 'nalar doctor' says what holds calls back" in still
+    served.open("late")
+    served.open("late too")

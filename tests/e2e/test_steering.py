@@ -110,6 +110,11 @@ def test_weights_are_merged_listed_and_cleared(served: Nalar) -> None:
                    if "shout" in row["agents"]] == ["canary"])  # fmt: skip
     told = served("route", "shout", "canary=0", "--for", "1h", "--reason", "slow").stderr
     assert "no worker that is alive takes calls of shout now: they wait" in told
+    served("limit", 0, "--agent", "shout")
+    doctor = served("doctor").stdout
+    assert "note   all workers that serve shout have weight 0, by hand, since 20" in doctor
+    assert "       -> nalar limit --agent shout --withdraw\n" in doctor
+    served("limit", "--agent", "shout", "--withdraw")
     served("route", "shout", "canary=0.25")
     [row] = standing(served, "weights")
     assert row["directive"]["weights"] == {"canary": 0.25}
