@@ -25,11 +25,16 @@ Workload = Annotated[
 ]
 Policy = Annotated[
     list[str] | None,
-    typer.Option("--policy", "-p", metavar="NAME", help="What steers. May be repeated."),
+    typer.Option(
+        "--policy",
+        "-p",
+        metavar="NAME|MODULE:CLASS",
+        help="What steers, with ,parameter=value; may be repeated.",
+    ),
 ]
 Compare = Annotated[
     list[str] | None,
-    typer.Option("--compare", metavar="NAME", help="Beside these. May be repeated."),
+    typer.Option("--compare", metavar="NAME|MODULE:CLASS", help="Beside these. May be repeated."),
 ]
 Rate = Annotated[float, typer.Option("--rate", min=0.001, metavar="N", help="Requests a second.")]
 Workers = Annotated[

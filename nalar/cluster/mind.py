@@ -4,16 +4,14 @@ Runs in a thread of its own, so that a policy which does not come back stops not
 """
 
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 from nalar.cluster.arbiter import Arbiter, Verdict
 from nalar.cluster.bounds import Bounds
-from nalar.cluster.containment import Containment
+from nalar.cluster.containment import Containment, fault_of, suggestions_of
 from nalar.cluster.policy import Policy, Suggestion
 from nalar.cluster.view import ClusterView
 from nalar.cluster.watchdog import Interrupted, Overdue, WatchedThread
@@ -123,16 +121,9 @@ class Mind:
         """Return what a policy suggests, as far as anybody would read it."""
         self._busy = (name, time.perf_counter())
         try:
-            return list(islice(policy.decide(self.view), self.bounds.suggestions_max + 1))
+            return suggestions_of(policy, self.view, self.bounds.suggestions_max + 1)
         except Interrupted:
             raise
         except BaseException as error:  # noqa: BLE001 -- contained, whatever it is
-            faults[name] = f"raised {_told(error)}"
+            faults[name] = fault_of(error)
             return []
-
-
-def _told(error: BaseException) -> str:
-    """Return an error in one line, with where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}: {error!s:.200}{where}"

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from nalar.cluster.arbiter import Arbiter, Granted
 from nalar.cluster.bounds import Bounds
-from nalar.cluster.policy import Policy
+from nalar.cluster.containment import fault_of, suggestions_of
+from nalar.cluster.policy import Policy, Suggestion
 from nalar.cluster.view import ClusterView
 from nalar.directives import Drain, Issued, Kill, Provision, key_of
+from nalar.errors import UsageError
 from nalar.ids import AgentName
 from nalar.sim.steering import direct, drain, pass_time, withdraw
 from nalar.sim.supervising import Supervising
@@ -72,7 +74,7 @@ class Control:
         timeline, view = self._world.timeline, self.view
         view.now_s = timeline.now_s
         view.backlog = {AgentName(name): it for name, it in self._world.fabric.backlog.items()}
-        asked = [(policy.name, list(policy.decide(view))) for policy in self._policies]
+        asked = [(policy.name, self._asked(policy)) for policy in self._policies]
         for granted in self._arbiter.judge(view, asked).granted:
             self.issued += 1
             self._stand(granted)
@@ -82,6 +84,13 @@ class Control:
         self._supervising.reconcile()
         if self._world.users:
             timeline.after(self._cadence.period_s, self._decide)
+
+    def _asked(self, policy: Policy) -> list[Suggestion]:
+        """Return what a policy suggests; raises UsageError, not to simulate what would not run."""
+        try:
+            return suggestions_of(policy, self.view, self._arbiter.bounds.suggestions_max)
+        except Exception as error:
+            raise UsageError(f"policy {policy.name} {fault_of(error)}") from error
 
     def _stand(self, granted: Granted) -> None:
         key = key_of(granted.directive)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from nalar.cluster.loading import make_policy
 from nalar.cluster.policies.moving import PrefixAffinity
 from nalar.cluster.policies.ordering import Srtf
 from nalar.cluster.policies.scaling import Reassign
@@ -120,8 +121,8 @@ ABLATIONS: Final[dict[str, Strategy]] = {
 def chosen(names: Sequence[str]) -> list[Strategy]:
     """Return the strategies with these names, once each; nalar and its peers when there are none.
 
-    The name of a shipped policy, or several with `+` between, means that over bare lanes. Raises
-    UsageError, with a suggestion, for a name that is none.
+    A policy as `nalar policy apply` takes it, or several with `+` between, means that over bare
+    lanes. Raises UsageError, with a suggestion, for a name that is none.
     """
     return [_named(name) for name in dict.fromkeys(names or STRATEGIES)]
 
@@ -132,9 +133,11 @@ def _named(name: str) -> Strategy:
         return known[name]
     parts = name.split("+")
     for part in parts:
-        if part not in SHIPPED:
+        if not {",", ":"} & {*part} and part not in SHIPPED:
             names = [*known, *SHIPPED]
             raise UsageError(
-                f"no policy is named {part!r}.{suggest(part, names)} There are: {', '.join(names)}"
+                f"no policy is named {part!r}.{suggest(part, names)} "
+                f"There are: {', '.join(names)}; one of your own is MODULE:CLASS"
             )
-    return _ours(name, "lanes with these policies", lambda _: [SHIPPED[part]() for part in parts])
+        make_policy(part)  # What cannot be meant is told before anything runs.
+    return _ours(name, "lanes with these policies", lambda _: [make_policy(it) for it in parts])

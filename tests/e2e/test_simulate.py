@@ -8,6 +8,23 @@ from typing import Any
 
 from tests.e2e.commands import Nalar
 
+MINE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nalar.directives import SetPriority
+
+
+@dataclass
+class Mine:
+    name: ClassVar[str] = "mine"
+    step: int = 1
+
+    def decide(self, view):
+        for root in view.changed_requests:
+            yield SetPriority("request", root, 1 // self.step)
+"""
+
 
 def simulated(hash_seed: str) -> str:
     """Return what the command prints in a process with its own order of sets."""
@@ -49,3 +66,17 @@ def test_traffic_that_was_served_is_written_and_simulated(served: Nalar) -> None
         assert (figures["requests"], figures["futures"]) == (2, 4)
     assert "cannot be written" in served("traffic", "no/such/folder.jsonl", code=2).stderr
     assert "say how long" in served("traffic", "--since", "soon", code=2).stderr
+
+
+def test_a_policy_of_ones_own_is_tried_with_its_parameters(nalar: Nalar) -> None:
+    (nalar.folder / "mine.py").write_text(MINE)
+    few = ("--workers", 16, "--futures", 300, "-o", "json")
+    named = ("mine.py:Mine", "mine.py:Mine,step=2+autoscale,target=0.7")
+    runs = nalar.json("simulate", "-p", named[0], "--compare", named[1], *few)
+    assert [run["strategy"] for run in runs] == [*named]
+    assert all(run["futures"] >= 300 for run in runs)
+    raised = nalar("simulate", "-p", "mine.py:Mine,step=0", *few, code=2).stderr
+    assert "policy mine raised ZeroDivisionError" in raised
+    assert "(mine.py:15)" in raised
+    assert "Did you mean 'step'?" in nalar("simulate", "-p", "mine.py:Mine,stp=2", code=2).stderr
+    assert "one of your own is" in nalar("simulate", "-p", "mine", code=2).stderr
