@@ -226,6 +226,11 @@ def lifetime_s(directive: Directive) -> float | None:
     return PASSING_S if passing else None
 
 
+def holds_up(directive: Directive) -> bool:
+    """Say whether calls wait, or are refused, because of a directive."""
+    return isinstance(directive, Pause | Limit | Shed | SetWeights)
+
+
 def prefix_of(kind: type[Directive]) -> str:
     """Return where the directives of one kind stand, in the control bucket."""
     return f"{DIRECTIVE}.{kind.kind}"

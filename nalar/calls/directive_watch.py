@@ -74,6 +74,8 @@ class DirectiveWatch:
             log.warning("a directive is not obeyed: %s", error)
             self._withdraw(entry.key)
             return
+        if self._standing.get(entry.key) == issued.directive:
+            return  # It was renewed.
         self._standing[entry.key] = issued.directive
         log.info("%s directs, since %s: %s", issued.by, issued.reason or "?", issued.directive)
         self._obey(issued.directive, False)

@@ -7,10 +7,11 @@ rebuilds from reports and the control bucket.
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nalar.backend import Backend
@@ -29,6 +30,7 @@ from nalar.directives import (
     Kill,
     Route,
     encode_directive,
+    holds_up,
     key_of,
     lifetime_s,
 )
@@ -39,6 +41,10 @@ log = logging.getLogger("nalar.controller")
 
 #: Between two decisions, in seconds.
 PERIOD_S: Final = 0.5
+#: What policies have directed to hold calls up stands for so many leases, and is renewed in time:
+#: with no controller alive to take it back, calls would wait for good.
+_HOLDS_LEASES: Final = 6
+_RENEWED_LEASES: Final = 2
 #: Directives that are put at the same time.
 _TOGETHER: Final = 500
 
@@ -73,6 +79,8 @@ class Controller:
         self._control = backend.control
         self._period_s = period_s
         self._lease_s = lease_s
+        #: When what holds calls up was renewed.
+        self._renewed_s = -math.inf
         self.mind = mind or Mind()
         self.sources = Sources(backend, self.mind)
         self.policies = PolicyRunner(PolicyStore(backend.control, clock), self.mind, clock)
@@ -157,6 +165,7 @@ class Controller:
         for start in range(0, len(granted), _TOGETHER):
             together = granted[start : start + _TOGETHER]
             await asyncio.gather(*(self._direct(it, epoch) for it in together))
+        await self._renew(epoch)
         await self.policies.decided()
         figures = self.figures
         figures.decisions += 1
@@ -198,16 +207,38 @@ class Controller:
         key = key_of(directive)
         stands = self.sources.standing.get(key)
         revision = 0 if stands is None else stands.revision
-        try:
-            if granted.withdrawn:
+        if granted.withdrawn:
+            with _unless_changed(key):
                 await self._control.delete(key, expected=revision)
                 self.sources.note(key, revision, None)
-                return
-            now_s = self._clock.now_s()
-            issued = Issued(directive, granted.policy, granted.reason, now_s, epoch)
+            return
+        now_s = self._clock.now_s()
+        issued = Issued(directive, granted.policy, granted.reason, now_s, epoch)
+        await self._put(key, issued, revision)
+
+    async def _renew(self, epoch: int) -> None:
+        """Have what holds calls up stand for longer, now and then."""
+        now_s = self._clock.now_s()
+        if now_s - self._renewed_s < _RENEWED_LEASES * self._lease_s:
+            return
+        self._renewed_s = now_s
+        for key, it in list(self.sources.standing.items()):
+            if it.issued.by != BY_HAND and holds_up(it.issued.directive):
+                await self._put(key, replace(it.issued, epoch=epoch), it.revision)
+
+    async def _put(self, key: str, issued: Issued, revision: int) -> None:
+        held_s = _HOLDS_LEASES * self._lease_s
+        ttl_s = held_s if holds_up(issued.directive) else lifetime_s(issued.directive)
+        with _unless_changed(key):
             put = await self._control.put(
-                key, encode_directive(issued), expected=revision, ttl_s=lifetime_s(directive)
+                key, encode_directive(issued), expected=revision, ttl_s=ttl_s
             )
             self.sources.note(key, put, issued)
-        except Conflict:
-            log.info("%s was changed by somebody else meanwhile", key)
+
+
+@contextlib.contextmanager
+def _unless_changed(key: str) -> Generator[None]:
+    try:
+        yield
+    except Conflict:
+        log.info("%s was changed by somebody else meanwhile", key)

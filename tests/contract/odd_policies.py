@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from nalar.cluster.policy import Suggestion
 from nalar.cluster.view import ClusterView
-from nalar.directives import Limit, Provision, SetPriority
+from nalar.directives import Limit, Provision, SetPriority, Shed
 from nalar.ids import AgentName
 
 
@@ -22,6 +22,21 @@ class Well:
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         del view
         yield SetPriority("tenant", self.tenant, self.value)
+
+
+@dataclass(slots=True)
+class HoldsUp:
+    """Sheds, once."""
+
+    name: ClassVar[str] = "holds up"
+    agent: str = "desk"
+    done: bool = field(default=False, init=False)
+
+    def decide(self, view: ClusterView) -> Iterable[Suggestion]:
+        del view
+        if not self.done:
+            self.done = True
+            yield Shed(AgentName(self.agent), 1, 30.0)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from nalar.cluster.mind import Mind
 from nalar.cluster.policy_set import POLICY_SETS, PolicySet
 from nalar.cluster.policy_store import PolicyStore
 from nalar.controllers.roster import WORKERS
-from nalar.directives import DIRECTIVE, Issued, Pause, Route, SetPriority, key_of
+from nalar.directives import DIRECTIVE, Issued, Pause, Route, SetPriority, Shed, key_of
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, SessionLoad
 from tests.contract.worlds import World, eventually, new_agent
@@ -60,11 +60,15 @@ async def report(backend: Backend, *reports: Report) -> None:
 
 @contextlib.asynccontextmanager
 async def controlling(
-    backend: Backend, *policies: str, bounds: Bounds | None = None, limit_s: float = 0.5
+    backend: Backend,
+    *policies: str,
+    bounds: Bounds | None = None,
+    limit_s: float = 0.5,
+    lease_s: float = 1.0,
 ) -> AsyncGenerator[Controller]:
     """Run a controller in this block, a quick one."""
     mind = Mind(bounds, limit_s=limit_s)
-    controller = Controller(backend, SystemClock(), period_s=0.05, lease_s=1.0, mind=mind)
+    controller = Controller(backend, SystemClock(), period_s=0.05, lease_s=lease_s, mind=mind)
     running = asyncio.get_running_loop().create_task(controller.run(policies))
     try:
         yield controller
@@ -238,3 +242,22 @@ async def test_what_a_person_directs_is_left_alone(backend: Backend) -> None:
         decisions = controller.figures.decisions
         await until(lambda: controller.figures.decisions > decisions + 2)
         assert {it.issued.by for it in await steering.standing()} == {"hand"}
+
+
+async def test_what_a_policy_has_shed_is_let_in_again_once_no_controller_is_alive(
+    backend: Backend,
+) -> None:
+    agent = new_agent()
+    shed = Shed(agent, 1, 30.0)
+
+    async def is_let_in() -> bool:
+        entry = await backend.control.get(key_of(shed))
+        return entry is None or entry.value is None
+
+    async with controlling(backend, f"{ODD}:HoldsUp,agent={agent}", lease_s=0.4) as controller:
+        await report(backend, worker("one", agent, running=0, slot=1))
+        await until(lambda: stands(controller, key_of(shed)) is not None)
+        began_s = SystemClock().now_s()
+        await until(lambda: SystemClock().now_s() > began_s + 6 * 0.4 + 1.5)
+        assert not await is_let_in(), "it is renewed for as long as there is a controller"
+    await eventually(is_let_in)
