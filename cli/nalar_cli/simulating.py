@@ -36,7 +36,9 @@ Compare = Annotated[
     list[str] | None,
     typer.Option("--compare", metavar="NAME|MODULE:CLASS", help="Beside these. May be repeated."),
 ]
-Rate = Annotated[float, typer.Option("--rate", min=0.001, metavar="N", help="Requests a second.")]
+Rate = Annotated[
+    float, typer.Option("--rate", min=0.001, max=1e6, metavar="N", help="Requests a second.")
+]
 Workers = Annotated[
     int, typer.Option("--workers", min=1, max=100_000, metavar="N", help="Workers in all.")
 ]
@@ -62,17 +64,21 @@ def simulating(  # noqa: PLR0913, PLR0917 -- an option each
 ) -> None:
     """Say what a policy would do to latency, on a virtual clock.
 
-    Workers' local controllers and the policies are those that run live; only time and the work are
+    Of --policy, else of nalar, beside --compare; with neither, of nalar and its peers. Workers'
+    local controllers and the policies are those that run live; only time and the work are
     simulated. A run is repeated exactly by its seed. docs/simulation.md says what is assumed.
     """
-    from nalar.sim.report import as_data, bars, rows, save_curves
+    from nalar.sim.report import as_data, bars, check_plot, rows, save_curves
     from nalar.sim.simulate import simulate
     from nalar.sim.strategies import chosen
     from nalar.sim.workload import Size
     from nalar.sim.workloads import workload_of
 
     size = Size(rate, workers, seed=seed)
-    strategies = chosen([*(policy or []), *(compare or [])])
+    if plot is not None:
+        check_plot(plot)
+    asked = [*(policy or (["nalar"] if compare else [])), *(compare or [])]
+    strategies = chosen(asked)
     shown = printing.Progress(f"simulating {workload}")
     figures: list[Figures] = []
     with shown.shown():

@@ -67,12 +67,15 @@ class Metrics:
     transfers: int = 0
     shed: int = 0
     in_time: int = 0
+    #: When the last answer was there.
+    last_s: float = 0.0
     begun_s: "array[float]" = field(default_factory=lambda: array("d"))
     latency_s: "array[float]" = field(default_factory=lambda: array("d"))
     tenants: dict[str, tuple[int, float]] = field(default_factory=dict[str, tuple[int, float]])
 
     def ended(self, request: Request, now_s: float) -> None:
         """A request's answer is there."""
+        self.last_s = now_s
         latency_s = now_s - request.begun_s - request.paused_s
         self.begun_s.append(request.begun_s)
         self.latency_s.append(latency_s)

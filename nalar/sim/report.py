@@ -57,15 +57,27 @@ def bars(figures: Sequence[Figures], width: int = 72) -> str:
     return "\n".join(lines)
 
 
-def save_curves(figures: Sequence[Figures], title: str, path: Path) -> None:
-    """Save the distribution of latency as a PNG; raises UsageError without matplotlib."""
+def check_plot(path: Path) -> None:
+    """Raise UsageError where a picture cannot be saved: before minutes of work, not after."""
+    _matplotlib()
+    if not path.parent.is_dir():
+        raise UsageError(f"the picture cannot be saved as {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"the picture cannot be saved as {path}: that is a folder")
+
+
+def _matplotlib() -> Any:
     try:
-        library: Any = import_module("matplotlib.figure")  # An extra, and slow to import.
+        return import_module("matplotlib.figure")  # An extra, and slow to import.
     except ImportError as error:
         raise UsageError(
             "a picture needs matplotlib: pip install 'nalar[plot]'; the bars need nothing"
         ) from error
-    picture: Any = library.Figure(figsize=(8, 5), layout="constrained")
+
+
+def save_curves(figures: Sequence[Figures], title: str, path: Path) -> None:
+    """Save the distribution of latency as a PNG; raises UsageError without matplotlib."""
+    picture: Any = _matplotlib().Figure(figsize=(8, 5), layout="constrained")
     axes: Any = picture.subplots()
     for it in figures:
         shares = [index / (len(it.curve_s) - 1) for index in range(len(it.curve_s))]

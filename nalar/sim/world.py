@@ -141,7 +141,7 @@ class World:
         used = self._utilisation
         return self.metrics.figures(
             strategy,
-            virtual_s=max(self.metrics.begun_s, default=0.0),
+            virtual_s=self.metrics.last_s,
             utilisation=self.fabric.utilised(self.timeline.now_s) if used is None else used,
             cached=self.fabric.cached(),
         )

@@ -68,6 +68,14 @@ def test_traffic_that_was_served_is_written_and_simulated(served: Nalar) -> None
     assert "say how long" in served("traffic", "--since", "soon", code=2).stderr
 
 
+def test_what_is_compared_stands_beside_nalar_unless_another_is_named(nalar: Nalar) -> None:
+    few = ("--workers", 8, "--futures", 100, "-o", "json")
+    runs = nalar.json("simulate", "--compare", "las", *few)
+    assert [run["strategy"] for run in runs] == ["nalar", "las"]
+    began = nalar("simulate", "--plot", "no/such/folder/x.png", "--futures", 10**9, code=2).stderr
+    assert "there is no folder" in began or "needs matplotlib" in began
+
+
 def test_a_policy_of_ones_own_is_tried_with_its_parameters(nalar: Nalar) -> None:
     (nalar.folder / "mine.py").write_text(MINE)
     few = ("--workers", 16, "--futures", 300, "-o", "json")

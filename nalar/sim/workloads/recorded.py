@@ -19,6 +19,12 @@ from nalar.sim.workload import AgentModel, Arrival, Call, Calls, Pause, Program,
 AGENT_FIELDS: Final = tuple(it.name for it in fields(AgentModel) if it.name != "llm")
 #: Calls in calls; a file that says more is wrong.
 DEPTH_MAX: Final = 200
+#: Seconds of anything: thirty years.
+SECONDS_MAX: Final = 1e9
+#: Workers of an agent, and calls at a time in one.
+COUNT_MAX: Final = 100_000
+_COUNTS: Final = ("workers", "concurrency")
+_REQUEST_FIELDS: Final = ("at", "agent", "session", "tenant", "priority", "deadline_s", "steps")
 _BATCH_FIELDS: Final = tuple(it.name for it in fields(Batch))
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,),
@@ -32,6 +38,7 @@ class Recorded:
         self.name = path.stem
         self._path = path
         self._agents: dict[str, AgentModel] = {}
+        self._declared: set[str] = set()
         self._requests: list[dict[str, Any]] = []
         self._line = 0
         #: Of agents some of whose calls do more than work: the first line that says so.
@@ -93,6 +100,9 @@ class Recorded:
         if not isinstance(told, dict):
             self._refuse("is not an object")
         given = cast("dict[str, Any]", told)
+        if "agent" not in given and {"at", "steps"} & given.keys():
+            strange = [repr(name) for name in given if name not in _REQUEST_FIELDS]
+            self._refuse('has no "agent"' + (f", but {strange[0]}" if strange else ""))
         if "agent" in given:
             self._number(given, "at", required=True)
             self._number(given, "deadline_s")
@@ -103,19 +113,27 @@ class Recorded:
 
     def _declare(self, given: dict[str, Any]) -> None:
         for name, value in given.items():
-            if name not in AGENT_FIELDS:
-                self._refuse(f"says {name!r} of an agent.{suggest(name, list(AGENT_FIELDS))}")
-            if name == "batch":
-                continue
-            kind = next(it.type for it in fields(AgentModel) if it.name == name)
-            if type(value) not in _TYPES[str(getattr(kind, "__name__", kind))]:
-                self._refuse(f"has {name} = {value!r}")
-        if "name" not in given or given.get("workers", 1) < 0 or given.get("concurrency", 1) < 1:
-            self._refuse("declares an agent without a name, or with less than none")
+            self._check_field(name, value)
+        if "name" not in given:
+            self._refuse("declares an agent without a name")
+        if given["name"] in self._declared:
+            self._refuse(f"declares {given['name']} a second time")
+        self._declared.add(given["name"])
         declared: dict[str, Any] = {"workers": 0, **given}
         if "batch" in given:
             declared["batch"] = self._batch(given["batch"])
         self._agents[given["name"]] = AgentModel(**declared)
+
+    def _check_field(self, name: str, value: Any) -> None:
+        if name not in AGENT_FIELDS:
+            self._refuse(f"says {name!r} of an agent.{suggest(name, list(AGENT_FIELDS))}")
+        if name == "batch":
+            return
+        kind = next(it.type for it in fields(AgentModel) if it.name == name)
+        if type(value) not in _TYPES[str(getattr(kind, "__name__", kind))]:
+            self._refuse(f"has {name} = {value!r}")
+        if name in _COUNTS and not 1 <= value <= COUNT_MAX:
+            self._refuse(f"has {name} = {value}; 1 to {COUNT_MAX:,} are expected")
 
     def _batch(self, value: object) -> Batch:
         if not isinstance(value, dict):
@@ -161,7 +179,7 @@ class Recorded:
             self._check_pause(cast("dict[str, Any]", step))
             return
         if not isinstance(step, list):
-            if type(step) not in (int, float) or not 0 <= cast("float", step) < float("inf"):
+            if type(step) not in (int, float) or not 0 <= cast("float", step) <= SECONDS_MAX:
                 self._refuse(
                     f"has the step {step!r}: seconds, a pause or a list of calls is expected"
                 )
@@ -180,7 +198,7 @@ class Recorded:
         value = given.get(name)
         if value is None and not required:
             return
-        if type(value) not in (int, float) or not 0 <= cast("float", value) < float("inf"):
+        if type(value) not in (int, float) or not 0 <= cast("float", value) <= SECONDS_MAX:
             self._refuse(f"has {name} = {value!r}; seconds are expected")
 
     def _refuse(self, why: str) -> NoReturn:
