@@ -29,6 +29,7 @@ from benchmarks.report import machine
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from nalar.client.client import Client
 from nalar.cluster.journal import Journal
+from nalar.directives import Route, prefix_of
 from nalar.errors import NalarError, UsageError
 from nalar.ids import AgentName
 from nalar.serve import connect
@@ -59,6 +60,8 @@ class Seen:
     #: Moves of a session to another worker, and workers that serve another agent than before.
     moved: int = 0
     reassigned: int = 0
+    #: Policies that the controller suspended, and why.
+    suspended: dict[str, str] = field(default_factory=dict[str, str])
 
 
 async def visit(user: User, agents: Cast, began_s: float, seen: Seen) -> None:
@@ -92,7 +95,7 @@ async def measure(plan: Plan) -> Seen:
         node = [MODULE, "node", server.url, str(workers), *plan.words]
         await stack.enter_async_context(child_process(node))
         async with asyncio.timeout(START_S):
-            first = await _serve(client, agents, models, workers)
+            first = await _all_serve(client, agents, models, workers)
         if plan.policies:
             controller = [MODULE, "controller", server.url, *plan.words]
             await stack.enter_async_context(child_process(controller))
@@ -101,11 +104,11 @@ async def measure(plan: Plan) -> Seen:
         async with asyncio.timeout(users[-1].at_s + PATIENCE_S):
             await asyncio.gather(*[visit(user, agents, began_s, seen) for user in users])
         seen.reassigned = started(workers) - first
-        seen.moved = await _moved(client)
+        await _look_back(client, seen)
         return seen
 
 
-async def _serve(client: Client, agents: Cast, models: list[AgentModel], folder: Path) -> int:
+async def _all_serve(client: Client, agents: Cast, models: list[AgentModel], folder: Path) -> int:
     """Wait until all workers serve, and each that sessions go to owns slots; return how many."""
     wanted = {name: it.workers for it in agents.hosted.values() for name in it.agents}
     stateful = {it.name for it in models if it.stateful} & wanted.keys()
@@ -122,10 +125,12 @@ async def _serve(client: Client, agents: Cast, models: list[AgentModel], folder:
         await asyncio.sleep(0.05)  # There is nothing to be told by.
 
 
-async def _moved(client: Client) -> int:
-    """Return how often policies have moved a session."""
-    decisions = await Journal(client.host.backend.control).last(sys.maxsize)
-    return sum(it["key"].startswith("directive.route.") for of in decisions for it in of.done)
+async def _look_back(client: Client, seen: Seen) -> None:
+    """See what the controller has done: sessions that were moved, policies that it stopped."""
+    for decision in await Journal(client.host.backend.control).last(sys.maxsize):
+        seen.suspended |= decision.suspended
+        given = [it["key"] for it in decision.done if not it["withdrawn"]]
+        seen.moved += sum(key.startswith(f"{prefix_of(Route)}.") for key in given)
 
 
 def table(plan: Plan, seen: Seen) -> str:
@@ -147,7 +152,8 @@ def table(plan: Plan, seen: Seen) -> str:
         f"{len(ordered)} requests, {seen.lost} lost; {seen.moved} moves of sessions (simulator: "
         f"{told.migrations}), {seen.reassigned} workers given to another agent"
     )
-    return "\n".join([*lines, f"\n{done}"])
+    stopped = [f"suspended: {policy} {why}" for policy, why in seen.suspended.items()]
+    return "\n".join([*lines, f"\n{done}", *stopped])
 
 
 def main(given: list[str] | None = None) -> None:
