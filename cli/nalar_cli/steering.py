@@ -3,6 +3,7 @@
 `nalar sessions migrate` and `nalar directives ls`.
 """
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +13,13 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from nalar.client.client import Client
     from nalar.directives import Directive
+
+#: What ids of runs look like.
+_RUN = re.compile("[0-9a-f]{32}")
 
 Agent = Annotated[str, typer.Argument(metavar="AGENT", help="An agent, tool or workflow.")]
 Worker = Annotated[str, typer.Argument(metavar="WORKER", help="As `nalar workers ls` shows it.")]
@@ -113,6 +119,8 @@ def limit(  # noqa: PLR0913, PLR0917 -- each is an option
     asked = Limit(scope, encode_token(name), calls, requests, tokens)
 
     async def merged(client: "Client") -> Limit:
+        if agent:
+            await client.agent(agent)
         known = [it.issued.directive for it in await client.steering.standing()]
         stands = [it for it in known if isinstance(it, Limit) and it.about == asked.about]
         if not stands:
@@ -151,8 +159,7 @@ def shed(  # noqa: PLR0913, PLR0917 -- each is an option
     async def check(client: "Client") -> None:
         await client.agent(agent)
 
-    with_client(settings_of(server, creds), check)
-    _put(directive, reason, withdraw, f"{agent}, below {below}", server, creds)
+    _put(directive, reason, withdraw, f"{agent}, below {below}", server, creds, check)
 
 
 def prioritize(  # noqa: PLR0913, PLR0917 -- each is an option
@@ -171,9 +178,16 @@ def prioritize(  # noqa: PLR0913, PLR0917 -- each is an option
     from nalar.ids import AgentName, encode_token
 
     [(scope, name)] = _one_of(session=session, request=request, tenant=tenant)
+
+    async def check(client: "Client") -> None:
+        if agent:
+            await client.agent(agent)
+        if request:
+            await _check_run(client, request)
+
     of = AgentName(encode_token(agent)) if agent else None
     directive = SetPriority(scope, encode_token(name), value, of)
-    _put(directive, reason, withdraw, f"{scope} {name}", server, creds)
+    _put(directive, reason, withdraw, f"{scope} {name}", server, creds, check)
 
 
 def drain(
@@ -247,17 +261,37 @@ def _one_of(**given: str) -> list[tuple[Any, str]]:
     return named
 
 
-def _put(
+async def _check_run(client: "Client", run: str) -> None:
+    """Raise UnknownTarget for what can be no run; say so when none of that id was submitted."""
+    from nalar.errors import UnknownTarget
+
+    try:
+        await client.future(run)
+    except UnknownTarget:
+        if not _RUN.fullmatch(run):
+            raise
+        printing.note(f"no run {run} was submitted: this holds if a program's own call has that id")
+
+
+async def _unchecked(client: "Client") -> None:
+    del client
+
+
+def _put(  # noqa: PLR0913, PLR0917 -- what the commands were given
     directive: "Directive",
     reason: str,
     withdraw: bool,
     what: str,
     server: str | None,
     creds: str | None,
+    check: "Callable[[Client], Awaitable[None]]" = _unchecked,
 ) -> None:
+    """Put a directive, once `check` has found nothing wrong with its names; or take it back."""
+
     async def work(client: "Client") -> bool:
         if withdraw:
             return await client.steering.withdraw(directive)
+        await check(client)
         await client.steering.direct(directive, reason)
         return True
 

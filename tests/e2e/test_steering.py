@@ -87,6 +87,7 @@ def test_a_drained_worker_finishes_what_runs_and_ends(served: Nalar) -> None:
 
 
 def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
+    served.start("worker", "flows.py", "--agents", "Counter").says("ready")
     served("limit", "--tenant", "acme", 4)
     served("prioritize", "--session", "corner", "--agent", "Counter", "--", -5)
     told = {row["kind"]: row["directive"] for row in standing(served, "limit", "priority")}
@@ -99,6 +100,11 @@ def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
     assert told["priority"]["value"] == -5
     served("limit", "--tenant", "acme", 4, "--withdraw")
     served("prioritize", "--session", "corner", "--agent", "Counter", "--withdraw", 0)
+    served("limit", "--agent", "gone", 4, "--withdraw")
+    unheard = "0123456789abcdef" * 2
+    said = served("prioritize", "--request", unheard, 5).stderr
+    assert f"no run {unheard} was submitted" in said
+    served("prioritize", "--request", unheard, 5, "--withdraw")
     assert standing(served, "limit", "priority") == []
 
 
@@ -147,6 +153,9 @@ def test_an_agent_that_sheds_refuses_requests_until_it_is_withdrawn(served: Nala
         (["route", "x", "w=nan"], "'w=nan': a weight is a number from 0 to 100"),
         (["route", "x", "w=1", "--for", "10"], "90s, 10m, 2h or 1d"),
         (["drain", "nobody"], "no worker 'nobody' is alive"),
+        (["limit", "3", "--agent", "nobody"], "no agent named 'nobody'"),
+        (["prioritize", "5", "--session", "a", "--agent", "nobody"], "no agent named 'nobody'"),
+        (["prioritize", "5", "--request", "mistyped"], "no run 'mistyped' was submitted"),
         (["limit", "3"], "name one of --agent or --tenant or --model"),
         (["limit", "--agent", "x"], "say how many"),
         (["limit", "--model", "small", "3"], "concurrency = 3 for a model"),
