@@ -10,7 +10,16 @@ from typing import Final
 
 from nalar.backend import Backend
 from nalar.bus.port import Watch
-from nalar.directives import DIRECTIVE, Directive, decode_directive
+from nalar.directives import (
+    BY_HAND,
+    DIRECTIVE,
+    Directive,
+    Issued,
+    Limit,
+    Route,
+    SetPriority,
+    decode_directive,
+)
 from nalar.errors import MalformedMessage
 from nalar.loops import at_turns
 from nalar.statestore.heard import Heard
@@ -33,7 +42,7 @@ class DirectiveWatch:
         self._prefix = prefix
         self._obey = obey
         #: What stands, by key.
-        self._standing: dict[str, Directive] = {}
+        self._standing: dict[str, Issued] = {}
         self._told = Heard()
         self._again = asyncio.Event()
         self._watch: Watch | None = None
@@ -74,14 +83,22 @@ class DirectiveWatch:
             log.warning("a directive is not obeyed: %s", error)
             self._withdraw(entry.key)
             return
-        if self._standing.get(entry.key) == issued.directive:
+        before = self._standing.get(entry.key)
+        self._standing[entry.key] = issued
+        if before is not None and before.directive == issued.directive:
             return  # It was renewed.
-        self._standing[entry.key] = issued.directive
-        log.info("%s directs, since %s: %s", issued.by, issued.reason or "?", issued.directive)
+        why = f", since {issued.reason}" if issued.reason else ""
+        log.log(_level(issued), "%s directs%s: %s", issued.by, why, issued.directive)
         self._obey(issued.directive, False)
 
     def _withdraw(self, key: str) -> None:
-        directive = self._standing.pop(key, None)
-        if directive is not None:
-            log.info("no longer directed: %s", directive)
-            self._obey(directive, True)
+        issued = self._standing.pop(key, None)
+        if issued is not None:
+            log.log(_level(issued), "no longer directed: %s", issued.directive)
+            self._obey(issued.directive, True)
+
+
+def _level(issued: Issued) -> int:
+    """Return how loud to be of a directive: policies issue thousands of some kinds."""
+    many = issued.by != BY_HAND and isinstance(issued.directive, Route | SetPriority | Limit)
+    return logging.DEBUG if many else logging.INFO

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from nalar.bus.subjects import slot_of
-from nalar.cluster.bounds import Bounds, absence, misuse
+from nalar.cluster.bounds import Bounds, absence, is_known, misuse
 from nalar.cluster.policy import Migrate, Single, Suggestion, Together, Withdraw
+from nalar.cluster.quota import Quota, lasts, share
 from nalar.cluster.reasons import reason_of
 from nalar.cluster.view import ClusterView
 from nalar.directives import BY_HAND, Directive, Issued, Order, Route, SetPriority, key_of
+from nalar.ids import RootId
 
 #: A directive that has returned to what it was so often within so many seconds oscillates.
 RETURNS_MAX: Final = 4
@@ -78,6 +80,7 @@ class _Asking:
     first: frozenset[str]
     #: Who has asked about what in this decision.
     before: dict[str, str]
+    quota: Quota
     verdict: Verdict
 
 
@@ -96,6 +99,11 @@ class _Case:
     def stands_already(self) -> bool:
         return self.wanted == (None if self.stands is None else self.stands.directive)
 
+    def adds_to(self, policy: str) -> bool:
+        """Say whether more would stand that this policy has to withdraw one day."""
+        theirs = self.stands is None or self.stands.by != policy
+        return self.wanted is not None and theirs and lasts(self.wanted)
+
     @property
     def is_cut(self) -> bool:
         """Whether it goes less far than was asked."""
@@ -113,12 +121,15 @@ class Arbiter:
         self._asked: dict[str, tuple[str, float]] = {}
         self._prune_at = _PRUNE_MIN
         self._moves, self._moves_at_s = self.bounds.migrations_per_s, 0.0
+        #: Requests that have ended, whose priorities may still stand; the first to go first.
+        self._ended: dict[RootId, None] = {}
 
     def judge(
         self, view: ClusterView, asked: Sequence[tuple[str, Sequence[Suggestion]]]
     ) -> Verdict:
         """Return what is granted and refused of what each policy asks, in their order."""
         verdict, before = Verdict(), dict[str, str]()
+        left = self.bounds.changes_max
         self._refill(view.now_s)
         for number, (policy, suggestions) in enumerate(asked):
             if len(suggestions) > self.bounds.suggestions_max:
@@ -127,10 +138,13 @@ class Arbiter:
                 )
                 continue
             first = frozenset(name for name, _ in asked[:number])
-            asking = _Asking(view, policy, first, before, verdict)
+            most = share(left, followed=number < len(asked) - 1)
+            quota = Quota(most, self.bounds.standing_max - view.standing.lasting(policy))
+            asking = _Asking(view, policy, first, before, quota, verdict)
             for suggestion in suggestions:
                 if reason := self._judge(asking, suggestion):
                     verdict.refused.append(Refused(policy, suggestion, reason))
+            left -= most - quota.changes
         self._withdraw_ended(view, before, verdict)
         self._prune(view.now_s)
         return verdict
@@ -148,11 +162,35 @@ class Arbiter:
                 return reason
             if case is not None:
                 cases.append(case)
+        return self._follow(asking, cases)
+
+    def _follow(self, asking: _Asking, cases: Sequence[_Case]) -> str:
+        """Grant what is a change, if it is not too much; else return why not."""
+        changes = [case for case in cases if not case.stands_already]
+        if reason := self._excess(asking, changes):
+            return reason
+        for case in changes:
+            self._grant(asking, case)
         for case in cases:
-            if not case.stands_already:
-                self._grant(asking, case)
             if case.wanted is not None:
                 self._asked[case.key] = (asking.policy, asking.view.now_s)
+        return ""
+
+    def _excess(self, asking: _Asking, changes: Sequence[_Case]) -> str:
+        """Take changes from the policy's quota, or return what there would be too much of."""
+        added = [case for case in changes if case.adds_to(asking.policy)]
+        if len(added) > asking.quota.lasting:
+            reason = f"more than {self.bounds.standing_max:,} directives of it would stand"
+            # Many that are about what is there: a large cluster, or a slow leak. It is refused.
+            if asking.policy not in asking.verdict.slips and not all(
+                is_known(asking.view, case.directive) for case in added
+            ):
+                asking.verdict.slips[asking.policy] = reason
+            return reason
+        if len(changes) > asking.quota.changes:
+            most = self.bounds.changes_max
+            return f"its share of the {most:,} directives that may change at once is used up"
+        asking.quota.take(len(changes), len(added))
         return ""
 
     def _look_at(
@@ -247,12 +285,18 @@ class Arbiter:
         return not free and len(history.returns_s) >= RETURNS_MAX
 
     def _withdraw_ended(self, view: ClusterView, before: dict[str, str], verdict: Verdict) -> None:
-        """Take back what policies have directed for requests that have ended."""
-        for root in sorted(root for root in view.changed_requests if root not in view.requests):
+        """Take back what policies have directed for requests that have ended, not all at once."""
+        ended = sorted(root for root in view.changed_requests if root not in view.requests)
+        self._ended |= dict.fromkeys(ended)
+        left = self.bounds.changes_max
+        while self._ended and left:
+            root = next(iter(self._ended))
+            del self._ended[root]
             key = key_of(SetPriority("request", root, 0))
             stands = view.standing.get(key)
-            if stands is None or stands.by == BY_HAND or key in before:
+            if root in view.requests or stands is None or stands.by == BY_HAND or key in before:
                 continue
+            left -= 1
             verdict.granted.append(
                 Granted(stands.by, stands.directive, "the request has ended", withdrawn=True)
             )

@@ -19,7 +19,7 @@ from nalar.directives import (
     flaw,
     key_of,
 )
-from nalar.ids import AgentName
+from nalar.ids import AgentName, SessionId
 
 #: Directives that are given all or none.
 TOGETHER_MAX: Final = 100
@@ -47,6 +47,12 @@ class Bounds:
     rank_rest_s: float = 1.0
     #: Suggestions of one policy in one decision.
     suggestions_max: int = 10_000
+    #: Directives that change in one decision, of all policies: so many are published well within
+    #: a leader's lease, and within a period where the server does not sync each.
+    changes_max: int = 1_000
+    #: Directives of one policy that stand until they are withdrawn: every process of the cluster
+    #: hears of each, keeps them, and lists them all now and then.
+    standing_max: int = 10_000
 
     def rest_of(self, directive: Directive) -> float:
         """Return for how long a directive is to stay as it is, in seconds."""
@@ -105,7 +111,7 @@ def _misuse_of_several(view: ClusterView, together: Together) -> str:
 
 
 def absence(view: ClusterView, suggestion: Single) -> str:
-    """Return which worker is not there, or cannot serve; empty when all is well."""
+    """Return which worker or request is not there, or cannot serve; empty when all is well."""
     match suggestion:
         case Drain(worker) | Kill(worker):
             return "" if worker in view.workers else f"there is no worker {worker}"
@@ -116,8 +122,25 @@ def absence(view: ClusterView, suggestion: Single) -> str:
             if to not in view.workers:
                 return f"there is no worker {to}"
             return "" if view.workers[to].slots.get(agent) else f"{to} owns no slot of {agent}"
+        case SetPriority("request", root):
+            # It goes when its request ends: nothing else bounds how many of these stand.
+            return "" if root in view.requests else "no worker holds calls of the request"
         case _:
             return ""
+
+
+def is_known(view: ClusterView, directive: Directive) -> bool:
+    """Say whether what a directive is about is there, as far as the view can tell."""
+    match directive:
+        case SetPriority("session", session, _, agent):
+            agents = view.agents() if agent is None else [agent]
+            return any((it, SessionId(session)) in view.sessions for it in agents)
+        case SetPriority("tenant", tenant) | Limit("tenant", tenant):
+            return tenant in view.tenants
+        case Limit("model"):
+            return False
+        case _:
+            return True
 
 
 def _agent(directive: Directive | Migrate) -> AgentName | None:

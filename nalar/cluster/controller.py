@@ -10,9 +10,10 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar
 
 from nalar.backend import Backend
 from nalar.clock import Clock
@@ -38,6 +39,8 @@ from nalar.errors import Conflict, NalarError
 from nalar.ids import new_name
 
 log = logging.getLogger("nalar.controller")
+
+_T = TypeVar("_T")
 
 #: Between two decisions, in seconds.
 PERIOD_S: Final = 0.5
@@ -162,9 +165,8 @@ class Controller:
         names = self.policies.names
         granted = [it for it in thought.verdict.granted if it.withdrawn or it.policy in names]
         granted += self._left_behind(epoch, {key_of(it.directive) for it in granted})
-        for start in range(0, len(granted), _TOGETHER):
-            together = granted[start : start + _TOGETHER]
-            await asyncio.gather(*(self._direct(it, epoch) for it in together))
+        published = await self._for_each(granted, epoch, lambda it: self._direct(it, epoch))
+        granted = granted[:published]
         await self._renew(epoch)
         await self.policies.decided()
         figures = self.figures
@@ -183,23 +185,25 @@ class Controller:
     def _left_behind(self, epoch: int, changed: Collection[str]) -> list[Granted]:
         """Return what policies have directed that run no longer, beside what changes anyway.
 
-        Looks through all that stands until there is none, once for each set and leader. Sessions
-        stay where they are: to move them all back at once would help nobody.
+        In lots, so that no decision takes long; looks through all that stands until there is none,
+        once for each set and leader. Sessions stay where they are: to move them all back at once
+        would help nobody.
         """
         current = (epoch, self.policies.version)
         if self._swept == current:
             return []
         running = {BY_HAND, *self.policies.names}
-        left = [
+        left = (
             Granted(it.issued.by, it.issued.directive, "its policy runs no longer", withdrawn=True)
             for key, it in self.sources.standing.items()
             if it.issued.by not in running
             and key not in changed
             and not isinstance(it.issued.directive, Route | Drain | Kill)
-        ]
-        if not left:
+        )
+        lot = list(islice(left, self.mind.bounds.changes_max))
+        if not lot:
             self._swept = current
-        return left
+        return lot
 
     async def _direct(self, granted: Granted, epoch: int) -> None:
         """Put a directive, or take it back, unless somebody else was faster."""
@@ -214,7 +218,7 @@ class Controller:
             return
         now_s = self._clock.now_s()
         issued = Issued(directive, granted.policy, granted.reason, now_s, epoch)
-        await self._put(key, issued, revision)
+        await self._put(issued, revision)
 
     async def _renew(self, epoch: int) -> None:
         """Have what holds calls up stand for longer, now and then."""
@@ -222,11 +226,27 @@ class Controller:
         if now_s - self._renewed_s < _RENEWED_LEASES * self._lease_s:
             return
         self._renewed_s = now_s
-        for key, it in list(self.sources.standing.items()):
-            if it.issued.by != BY_HAND and holds_up(it.issued.directive):
-                await self._put(key, replace(it.issued, epoch=epoch), it.revision)
+        theirs = [
+            it
+            for it in self.sources.standing.values()
+            if it.issued.by != BY_HAND and holds_up(it.issued.directive)
+        ]
+        await self._for_each(
+            theirs, epoch, lambda it: self._put(replace(it.issued, epoch=epoch), it.revision)
+        )
 
-    async def _put(self, key: str, issued: Issued, revision: int) -> None:
+    async def _for_each(
+        self, those: Sequence[_T], epoch: int, do: Callable[[_T], Awaitable[None]]
+    ) -> int:
+        """Do it for many at a time, as long as this controller leads; return for how many."""
+        for start in range(0, len(those), _TOGETHER):
+            if self.leadership.epoch != epoch:  # The next leader decides on what is left.
+                return start
+            await asyncio.gather(*map(do, those[start : start + _TOGETHER]))
+        return len(those)
+
+    async def _put(self, issued: Issued, revision: int) -> None:
+        key = key_of(issued.directive)
         held_s = _HOLDS_LEASES * self._lease_s
         ttl_s = held_s if holds_up(issued.directive) else lifetime_s(issued.directive)
         with _unless_changed(key):
@@ -241,4 +261,4 @@ def _unless_changed(key: str) -> Generator[None]:
     try:
         yield
     except Conflict:
-        log.info("%s was changed by somebody else meanwhile", key)
+        log.debug("%s was changed by somebody else meanwhile", key)

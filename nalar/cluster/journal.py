@@ -73,13 +73,12 @@ def describe(
     ]  # fmt: skip
     alike: dict[tuple[str, str], Refusal] = {}
     for it in verdict.refused:
-        known = alike.setdefault(
-            (it.policy, it.reason),
-            {
+        known = alike.get((it.policy, it.reason))
+        if known is None:  # There may be thousands: only the first is spelled out.
+            known = alike[it.policy, it.reason] = {
                 "policy": it.policy, "reason": it.reason, "first": f"{it.suggestion!r:.200}",
                 "times": 0,
-            },
-        )  # fmt: skip
+            }  # fmt: skip
         known["times"] += 1
     return Decision(
         at_s, epoch, version, done, list(alike.values())[:LINES_MAX], suspended,

@@ -7,8 +7,9 @@ indexed: sessions and requests with calls that wait, and what has changed since 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from nalar.cluster.quota import StandingDirectives
 from nalar.cluster.waiting import SessionKey, WaitingSessions
-from nalar.directives import Issued, Provision, key_of
+from nalar.directives import Provision, key_of
 from nalar.ids import AgentName, RootId, SessionId, WorkerId
 from nalar.reports import AgentLoad, MethodLoad, Report, RequestLoad, SessionLoad, add_method
 
@@ -128,7 +129,7 @@ class ClusterView:
         #: that has a queue, whether it is served or not.
         self.backlog: dict[AgentName, int] = {}
         #: Directives that stand, by key.
-        self.standing: dict[str, Issued] = {}
+        self.standing = StandingDirectives()
         self.sessions: dict[SessionKey, SessionView] = {}
         self.requests: dict[RootId, RequestView] = {}
         self.tenants: dict[str, TenantView] = {}

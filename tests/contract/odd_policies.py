@@ -88,6 +88,33 @@ class Floods:
 
 
 @dataclass(slots=True)
+class Dribbles:
+    """Suggests as much as it may, and other things each time."""
+
+    name: ClassVar[str] = "dribbles"
+    often: int = 3_000
+    _told: int = 0
+
+    def decide(self, view: ClusterView) -> Iterable[Suggestion]:
+        del view
+        first, self._told = self._told, self._told + self.often
+        return [SetPriority("tenant", f"t{number}", 1) for number in range(first, self._told)]
+
+
+@dataclass(slots=True)
+class Counts:
+    """Directs something else each time, and does no harm."""
+
+    name: ClassVar[str] = "counts"
+    _turn: int = 0
+
+    def decide(self, view: ClusterView) -> Iterable[Suggestion]:
+        del view
+        self._turn += 1
+        yield SetPriority("tenant", "counted", self._turn)
+
+
+@dataclass(slots=True)
 class Wanders:
     """Names agents that nobody serves."""
 

@@ -22,6 +22,7 @@ from nalar.controllers.roster import WORKERS
 from nalar.directives import DIRECTIVE, Issued, Pause, Route, SetPriority, Shed, key_of
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.reports import AgentLoad, Report, SessionLoad
+from nalar.statestore.port import KeyValueEntry
 from tests.contract.worlds import World, eventually, new_agent
 
 ODD = "tests.contract.odd_policies"
@@ -215,6 +216,42 @@ async def test_an_odd_policy_is_suspended_and_the_set_before_it_runs_again(
         decisions = controller.figures.decisions
         await until(lambda: controller.figures.decisions > decisions)
         await until(lambda: {it.issued.by for it in controller.sources.standing.values()} == {WELL})
+
+
+async def test_a_flood_below_the_limit_of_a_decision_is_stopped_and_taken_back(
+    backend: Backend,
+) -> None:
+    store = PolicyStore(backend.control, SystemClock())
+    flood, counts = f"{ODD}:Dribbles,often=2000", f"{ODD}:Counts"
+    counted = key_of(SetPriority("tenant", "counted", 0))
+    flooded, sizes, counts_at = set[str](), [0], list[int]()
+
+    def heard(entry: KeyValueEntry) -> None:
+        if entry.key == counted:
+            counts_at.append(len(flooded))
+        elif entry.key != key_of(ACME):
+            (flooded.add if entry.value else flooded.discard)(entry.key)
+            sizes.append(len(flooded))
+
+    watch = backend.control.watch(DIRECTIVE, heard)
+    bounds = Bounds(changes_max=100, standing_max=250, rank_rest_s=0.01)
+    async with controlling(backend, WELL, bounds=bounds) as controller:
+        await until(lambda: stands(controller, key_of(ACME)) is not None)
+        await store.apply([flood, counts, WELL])
+        rolled_back = await the_set_is(store, [WELL])
+        while rolled_back.by != "controller":  # It was that before, too.
+            rolled_back = await the_set_is(store, [WELL])
+        assert f"{flood} was suspended: it 3 times in a row" in rolled_back.note
+        assert "more than 250 directives of it would stand" in rolled_back.note
+        await until(lambda: controller.policies.version == 3 and not flooded)
+        await until(lambda: {it.issued.by for it in controller.sources.standing.values()} == {WELL})
+        told = await Journal(backend.control).last(100)
+    watch.close()
+    assert max(sizes) == bounds.standing_max
+    assert counts_at.count(bounds.standing_max) >= 2  # The other policy's directives went on.
+    assert max(it.done_in_all for it in told) <= bounds.changes_max
+    assert max(it.refused_in_all for it in told) >= 1_900
+    assert max(len(it.refused) for it in told) <= 2
 
 
 async def test_policies_are_swapped_while_they_run_and_leave_nothing_behind(

@@ -1,6 +1,7 @@
 """Directives by hand, on both brokers: what workers start, where sessions are served, and when."""
 
 import asyncio
+import logging
 from collections import defaultdict
 
 import pytest
@@ -9,7 +10,17 @@ import nalar
 from nalar.bus.port import Delivery
 from nalar.client.steering import Steering
 from nalar.controllers.lanes import Credits
-from nalar.directives import Directive, Drain, Limit, Pause, Route, SetPriority
+from nalar.directives import (
+    Directive,
+    Drain,
+    Issued,
+    Limit,
+    Pause,
+    Route,
+    SetPriority,
+    encode_directive,
+    key_of,
+)
 from nalar.errors import UsageError
 from nalar.ids import AgentName, SessionId, WorkerId
 from nalar.messages import Invocation
@@ -90,6 +101,26 @@ async def test_a_paused_agent_starts_nothing_until_it_is_resumed(cluster: Cluste
     assert await future == "a"
     assert not await steering.withdraw(Pause(TOOL))
     assert late.worker is not None
+
+
+async def test_workers_log_what_people_direct_and_of_policies_what_there_are_few_of(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = await cluster.worker("direct_tool")
+    steering, control = await steered(host), host.backend.control
+    theirs = [SetPriority("tenant", "theirs", 1), Pause(TOOL)]
+    with caplog.at_level(logging.INFO, "nalar.worker"):
+        for directive in theirs:
+            issued = Issued(directive, "srtf", "", host.clock.now_s())
+            await control.put(key_of(directive), encode_directive(issued))
+        await obeyed(await steering.direct(SetPriority("tenant", "mine", 1), "a launch"), host)
+        for directive in theirs:
+            await control.delete(key_of(directive))
+        await steering.withdraw(SetPriority("tenant", "mine", 1))
+        await until(lambda: "no longer directed: SetPriority" in caplog.text)
+    assert "hand directs, since a launch: SetPriority" in caplog.text
+    assert "srtf directs: Pause" in caplog.text
+    assert "theirs" not in caplog.text
 
 
 async def test_a_limit_holds_in_a_worker_and_goes_with_its_withdrawal(cluster: Cluster) -> None:

@@ -205,6 +205,84 @@ def test_a_flood_is_a_fault_and_nothing_of_it_is_granted() -> None:
     assert [it.policy for it in verdict.granted] == ["q"]
 
 
+def tenants(first: int, last: int) -> list[Suggestion]:
+    return [SetPriority("tenant", f"t{number}", 1) for number in range(first, last)]
+
+
+def test_of_what_would_change_at_once_the_rest_may_follow_in_the_next_decision() -> None:
+    arbiter, view = Arbiter(Bounds(changes_max=4)), view_with_slots()
+    verdict = judge(arbiter, view, p=tenants(0, 6))
+    assert len(verdict.granted) == 4
+    assert {it.reason for it in verdict.refused} == {
+        "its share of the 4 directives that may change at once is used up"
+    }
+    assert not verdict.slips
+    assert len(judge(arbiter, view, p=tenants(0, 6)).granted) == 2
+    assert judge(arbiter, view, p=tenants(0, 6)) == Verdict()
+
+
+def test_who_floods_does_not_use_up_what_others_may_change() -> None:
+    verdict = judge(
+        Arbiter(Bounds(changes_max=4)), view_with_slots(), p=tenants(0, 9), q=[FIRST, Pause(AGENT)]
+    )
+    assert [it.policy for it in verdict.granted] == ["p", "p", "q", "q"]
+
+
+def test_an_exchange_that_exceeds_what_may_change_at_once_is_left_whole() -> None:
+    both = Together((SetPriority("tenant", "a", 1), SetPriority("tenant", "b", 1)))
+    arbiter, view = Arbiter(Bounds(changes_max=2)), view_with_slots()
+    verdict = judge(arbiter, view, p=[FIRST, both])
+    assert [it.directive for it in verdict.granted] == [FIRST]
+    assert len(judge(arbiter, view, p=[FIRST, both]).granted) == 2
+
+
+def test_more_than_may_stand_is_refused_and_a_slip_if_nobody_is_there_whom_it_is_about() -> None:
+    arbiter, view = Arbiter(Bounds(standing_max=3)), view_with_slots()
+    stand(view, SetPriority("tenant", "of q", 1), "q")
+    stand(view, Route(AGENT, SessionId("s"), 1), "p")
+    assert not judge(arbiter, view, p=tenants(0, 3)).refused
+    verdict = judge(arbiter, view, p=tenants(0, 4), q=tenants(4, 6))
+    assert [it.suggestion for it in verdict.refused] == tenants(3, 4)
+    assert verdict.refused[0].reason == "more than 3 directives of it would stand"
+    assert list(verdict.slips) == ["p"]
+    view.now_s += 6.0
+    assert not judge(arbiter, view, p=[Withdraw(SetPriority("tenant", "t0", 1))]).refused
+    assert not judge(arbiter, view, p=tenants(3, 4)).refused
+
+
+def test_more_than_may_stand_about_those_who_are_there_is_no_slip() -> None:
+    load = RequestLoad(queued=1, tenant="t1")
+    arbiter, view = Arbiter(Bounds(standing_max=1)), cluster(worker("w", requests={"r": load}))
+    verdict = judge(arbiter, view, p=tenants(0, 2))
+    assert verdict.refused
+    assert not verdict.slips
+
+
+def test_priorities_of_requests_have_no_bound_but_the_requests_that_are_there() -> None:
+    roots = [f"r{number}" for number in range(5)]
+    view = cluster(worker("w", requests={root: RequestLoad(queued=1) for root in roots}))
+    asked: list[Suggestion] = [SetPriority("request", root, 1) for root in [*roots, "invented"]]
+    verdict = judge(Arbiter(Bounds(standing_max=2)), view, p=asked)
+    assert len(verdict.granted) == len(roots)
+    assert [it.reason for it in verdict.refused] == ["no worker holds calls of the request"]
+    assert not verdict.slips
+
+
+def test_priorities_of_many_requests_that_end_at_once_are_withdrawn_in_lots() -> None:
+    roots = [f"r{number}" for number in range(5)]
+    view = cluster(worker("w", requests={root: RequestLoad(queued=1) for root in roots}))
+    arbiter = Arbiter(Bounds(changes_max=2))
+    asked: list[Suggestion] = [SetPriority("request", root, 1) for root in roots]
+    while judge(arbiter, view, p=asked).granted:
+        view.settle()
+    view.take(worker("w", number=9))
+    lots: list[int] = []
+    while view.standing:
+        lots.append(len(judge(arbiter, view, p=[]).granted))
+        view.settle()
+    assert lots == [2, 2, 1]
+
+
 def test_what_goes_to_and_fro_at_a_cost_is_a_fault() -> None:
     arbiter, view = Arbiter(Bounds(rest_s=1.0)), view_with_slots()
     faults: list[str] = []
