@@ -16,7 +16,7 @@ from nalar.clock import Clock
 from nalar.cluster.loading import make_policy
 from nalar.cluster.mind import Mind
 from nalar.cluster.policy import Policy
-from nalar.cluster.policy_set import PolicySet, without
+from nalar.cluster.policy_set import BY_START, PolicySet, canonical, is_to_start, without
 from nalar.cluster.policy_store import PolicyStore
 from nalar.cluster.tenure import PROVEN_DECISIONS, Tenure, begin, suspects
 from nalar.cluster.watchdog import Overdue, WatchedThread
@@ -69,10 +69,21 @@ class PolicyRunner:
         return [name for name, _ in self._mind.policies]
 
     async def apply(self, policies: Sequence[str]) -> None:
-        """Have these run; raises UsageError, before anything has changed, if one cannot."""
+        """Have these run, unless that was done before and others were applied since.
+
+        Raises UsageError, before anything has changed, if one cannot.
+        """
         for text in policies:
             await self._make(text)
-        await self._store.apply(policies, note="as a controller was started")
+        history = await self._store.history()
+        if is_to_start(history, canonical(policies)):
+            await self._store.apply(policies, by=BY_START, note="as a controller was started")
+        elif history[-1].policies != canonical(policies):
+            log.warning(
+                "version %d stands, applied by %s since a controller was started with these "
+                "policies; 'nalar policy apply %s' has them run again",
+                history[-1].version, history[-1].by, " ".join(policies),
+            )  # fmt: skip
 
     def begin(self) -> None:
         """Hear of new sets."""

@@ -11,6 +11,8 @@ from nalar.errors import MalformedMessage, UsageError
 
 #: Where versions stand, in the control bucket.
 POLICY_SETS: Final = "policies"
+#: Who has applied a set: a controller, with what it was started with.
+BY_START: Final = "start"
 #: Policies in a set.
 POLICIES_MAX: Final = 50
 
@@ -104,6 +106,16 @@ def decode_set(key: str, body: bytes) -> PolicySet:
     if form != 1 or not all(isinstance(it, str) for it in policies):
         raise MalformedMessage(f"{key[:100]} is no set of policies of format 1")
     return found
+
+
+def is_to_start(history: Sequence[PolicySet], policies: tuple[str, ...]) -> bool:
+    """Say whether a controller that is started with `policies` is to apply them.
+
+    Not if that was done before, and another set has been applied since: who starts a controller
+    again, as systemd does, takes back neither what a person has applied nor a rollback.
+    """
+    started = [version.policies for version in history if version.by == BY_START]
+    return not started or started[-1] != policies
 
 
 def without(history: Sequence[PolicySet], faulty: Sequence[str]) -> tuple[str, ...]:

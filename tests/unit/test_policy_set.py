@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from nalar.cluster.policy_set import (
+    BY_START,
     PolicySet,
     canonical,
     decode_set,
     difference,
     encode_set,
+    is_to_start,
     key_of_version,
     parse_spec,
     without,
@@ -74,6 +76,16 @@ def test_what_was_ever_found_faulty_is_not_gone_back_to() -> None:
     assert without(history, ["worse"]) == ()
     sound = [version(1, "a"), version(2, "bad"), replace(rolled_back, version=3), *history[2:]]
     assert without(sound, ["worse"]) == ("a",)
+
+
+def test_a_controller_that_is_started_again_overrules_nobody() -> None:
+    started = PolicySet(1, ("a",), 1.0, BY_START)
+    assert is_to_start([], ("a",))
+    assert is_to_start([version(1, "b")], ("a",)), "it was never started with these"
+    assert not is_to_start([started, version(2, "b")], ("a",))
+    assert is_to_start([started, version(2, "b")], ("a", "c")), "it is started with others"
+    again = PolicySet(3, ("c",), 3.0, BY_START)
+    assert is_to_start([started, version(2, "b"), again], ("a",))
 
 
 def test_a_difference_says_what_went_came_and_changed_places() -> None:
