@@ -6,6 +6,7 @@ bounds. Each refusal has a reason; one that no race explains is a fault of the p
 """
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,12 +17,25 @@ from nalar.cluster.policy import Migrate, Single, Suggestion, Together, Withdraw
 from nalar.cluster.quota import Quota, lasts, share
 from nalar.cluster.reasons import reason_of
 from nalar.cluster.view import ClusterView
-from nalar.directives import BY_HAND, Directive, Issued, Order, Route, SetPriority, key_of
+from nalar.directives import (
+    BY_HAND,
+    Directive,
+    Drain,
+    Issued,
+    Kill,
+    Order,
+    Route,
+    SetPriority,
+    key_of,
+)
 from nalar.ids import RootId
 
 #: A directive that has returned to what it was so often within so many seconds oscillates.
 RETURNS_MAX: Final = 4
 OSCILLATION_S: Final = 120.0
+#: A policy that within that time ends more workers than there are, and more than this, ends them
+#: as fast as they start.
+ENDS_MAX: Final = 8
 #: For so long after a policy has asked for something, one that is named later cannot change it.
 HOLD_S: Final = 10.0
 #: What is remembered is looked through for what is old once there is so much of it.
@@ -121,6 +135,8 @@ class Arbiter:
         self._asked: dict[str, tuple[str, float]] = {}
         self._prune_at = _PRUNE_MIN
         self._moves, self._moves_at_s = self.bounds.migrations_per_s, 0.0
+        #: Who has ended a worker, and when, the newest last.
+        self._ends: deque[tuple[float, str]] = deque()
         #: Requests that have ended, whose priorities may still stand; the first to go first.
         self._ended: dict[RootId, None] = {}
 
@@ -211,7 +227,8 @@ class Arbiter:
             return None, "a part of it goes further than the bounds allow"
         if case.stands_already:
             return case, ""
-        return case, self._others_word(asking, case) or self._unrest(asking.view.now_s, case)
+        rests = self._unrest(asking.view.now_s, case)
+        return case, self._others_word(asking, case) or rests or self._haste(asking.view, case)
 
     def _directive(
         self, view: ClusterView, suggestion: Single
@@ -257,9 +274,34 @@ class Arbiter:
             return f"more than {self.bounds.migrations_per_s:g} sessions would move in a second"
         return ""
 
+    def _haste(self, view: ClusterView, case: _Case) -> str:
+        """Return why a worker cannot be ended now; empty where none is, or it can."""
+        if not isinstance(case.wanted, Drain | Kill):
+            return ""
+        most, lately_s = self._ends_most(view), view.now_s - self.bounds.ends_s
+        if sum(at_s > lately_s for at_s, _ in self._ends) < most:
+            return ""
+        there, within_s = len(view.workers), self.bounds.ends_s
+        return f"more than {most} of {there} workers would be ended within {within_s:g} s"
+
+    def _ends_most(self, view: ClusterView) -> int:
+        return max(1, int(self.bounds.ends_share * len(view.workers)))
+
+    def _note_end(self, asking: _Asking) -> None:
+        """A worker is ended; a policy that goes on so leaves nobody to work."""
+        now_s = asking.view.now_s
+        self._ends.append((now_s, asking.policy))
+        while now_s - self._ends[0][0] > OSCILLATION_S:
+            self._ends.popleft()
+        ended = sum(by == asking.policy for _, by in self._ends)
+        if ended > max(ENDS_MAX, len(asking.view.workers)):
+            asking.verdict.faults[asking.policy] = "ends workers as fast as they start"
+
     def _grant(self, asking: _Asking, case: _Case) -> None:
         if isinstance(case.wanted, Route):
             self._moves -= 1
+        elif isinstance(case.wanted, Drain | Kill):
+            self._note_end(asking)
         reason = reason_of(asking.view, case.suggestion)
         if case.is_cut:
             reason = f"{reason}; more was asked than the bounds allow".removeprefix("; ")

@@ -40,6 +40,10 @@ class Bounds:
     priority_max: int = 1_000
     #: Sessions moved in a second, at the most; after a quiet second, that many at once.
     migrations_per_s: float = 100.0
+    #: Of all workers, the share that may be drained or killed within `ends_s` seconds; at
+    #: least one may.
+    ends_share: float = 0.1
+    ends_s: float = 10.0
     #: How long a directive stays as it is before it may change, in seconds; twice as long each
     #: time it returns to what it was.
     rest_s: float = 5.0

@@ -20,6 +20,8 @@ _LOOK_S: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1
 #: Exit code of a worker that drained since code in it would not end: start another at once.
 EXIT_RECYCLED: Final = 75
+#: Exit code of a worker that a directive has killed: start another at once.
+EXIT_KILLED: Final = 76
 #: What asks to stop.
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARENT: Final = "NALAR_PARENT"

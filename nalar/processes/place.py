@@ -12,7 +12,7 @@ from io import FileIO
 from typing import Final
 
 from nalar.loops import set_within
-from nalar.processes.child import EXIT_RECYCLED, PARENT, READY
+from nalar.processes.child import EXIT_KILLED, EXIT_RECYCLED, PARENT, READY
 
 log = logging.getLogger("nalar.processes")
 
@@ -141,8 +141,9 @@ class Place:
                 return False
             if loop.time() - began > STEADY_S:
                 pause_s, self.failures = RESTART_S, 0
-            if ended.code == EXIT_RECYCLED and ended.name:
-                log.info("%s recycled %s", self._command.what, ended)
+            if ended.code in (EXIT_RECYCLED, EXIT_KILLED) and ended.name:
+                how = "recycled" if ended.code == EXIT_RECYCLED else "killed as directed"
+                log.info("%s %s %s", self._command.what, how, ended)
                 continue
             if ended.code == 0 and ended.name:
                 # Drained by hand. Its successor has another name, so it is none of its business.

@@ -13,6 +13,7 @@ from nalar.agents.spec import AgentSpec
 from nalar.backend import Backend
 from nalar.clock import SystemClock
 from nalar.directives import Drain
+from nalar.processes.child import EXIT_KILLED
 from nalar.processes.host import Host
 from nalar.settings import Settings
 
@@ -69,7 +70,7 @@ async def serve_until_stopped(
 
 def _die() -> None:
     """End as a machine that loses its power does: others run what ran here."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(EXIT_KILLED)
 
 
 @contextlib.contextmanager

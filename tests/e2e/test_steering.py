@@ -7,6 +7,7 @@ import pytest
 
 from nalar import connect
 from nalar.context import CallOptions
+from nalar.processes.child import EXIT_KILLED
 from tests.e2e.commands import Nalar, until
 
 
@@ -83,7 +84,7 @@ def test_a_drained_worker_finishes_what_runs_and_ends(served: Nalar) -> None:
     again = served.start("worker", "flows.py", "--name", "tired")
     again.says("worker ready")
     served("drain", "tired", "--kill")
-    assert again.ends() == -signal.SIGKILL
+    assert again.ends() == EXIT_KILLED
 
 
 def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nalar.cluster.arbiter import RETURNS_MAX, Arbiter, Granted, Verdict
+from nalar.cluster.arbiter import ENDS_MAX, RETURNS_MAX, Arbiter, Granted, Verdict
 from nalar.cluster.bounds import Bounds
 from nalar.cluster.policy import Migrate, Suggestion, Together, Withdraw
 from nalar.cluster.view import ClusterView
@@ -11,6 +11,7 @@ from nalar.directives import (
     Directive,
     Drain,
     Issued,
+    Kill,
     Pause,
     Provision,
     Route,
@@ -156,6 +157,31 @@ def test_only_so_many_sessions_move_in_a_second() -> None:
     assert verdict.refused[0].reason == "more than 2 sessions would move in a second"
     view.now_s += 0.5
     assert len(judge(arbiter, view, p=asked).granted) == 1
+
+
+def test_only_so_many_workers_are_ended_within_ten_seconds() -> None:
+    view = cluster(*(worker(f"w{number}") for number in range(20)))
+    asked: list[Suggestion] = [Kill(name) for name in view.workers]
+    arbiter = Arbiter()
+    verdict = judge(arbiter, view, p=asked)
+    assert (len(verdict.granted), len(verdict.refused)) == (2, 18)
+    assert verdict.refused[0].reason == "more than 2 of 20 workers would be ended within 10 s"
+    view.now_s += 9
+    assert not judge(arbiter, view, q=[Drain(WorkerId("w9"))]).granted, "whoever asks"
+    view.now_s += 2
+    assert len(judge(arbiter, view, q=[Drain(WorkerId("w9"))]).granted) == 1
+
+
+def test_a_policy_that_ends_whatever_starts_is_a_fault() -> None:
+    arbiter, view = Arbiter(), cluster()
+    for number in range(ENDS_MAX + 1):
+        fresh = worker(f"w{number}")
+        view = cluster(fresh, now_s=100.0 + 11 * number)
+        verdict = judge(arbiter, view, p=[Kill(fresh.worker)])
+        assert len(verdict.granted) == 1
+        assert bool(verdict.faults) == (number == ENDS_MAX)
+        if number == ENDS_MAX:
+            assert verdict.faults == {"p": "ends workers as fast as they start"}
 
 
 def test_a_worker_that_is_not_there_is_a_race_and_no_fault() -> None:
