@@ -1,5 +1,6 @@
 """`nalar node`, `nalar nodes ls` and `nalar scale`: machines, and how many workers they run."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from nalar_cli.calling import with_client
 from nalar_cli.options import Concurrency, Creds, Listing, Output, Server, Verbose, settings_of
 
 if TYPE_CHECKING:
+    import subprocess
+
     from nalar.client.client import Client
     from nalar.cluster.deployment import Declared, Deployment
     from nalar.cluster.nodes import NodeEntry
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Worker processes of a node for each core, unless it is told, and the fewest.
 _PER_CORE, _ROOM_MIN = 4, 16
+#: How long modules may take to load, models included, and how often it is said that they do; in
+#: seconds.
+_LOAD_MAX_S, _LOAD_TOLD_S = 120.0, 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -228,20 +234,40 @@ def declared_in(
 
     asked = [word for policy in policies for word in ("--policy", policy)]
     argv, environ = command_line(["describe", *asked, "--", *modules])
-    done = subprocess.run(  # noqa: S603 -- ourselves
-        argv, env=os.environ | environ, cwd=folder, stdout=subprocess.PIPE, check=False
+    what = ", ".join(modules)
+    child = subprocess.Popen(  # noqa: S603 -- ourselves
+        argv, env=os.environ | environ, cwd=folder, stdout=subprocess.PIPE
     )
+    with child:
+        try:
+            told_text = _heard_of(child, what)
+        finally:
+            child.kill()
     try:
-        told: dict[str, Any] = json.loads(done.stdout)
+        told: dict[str, Any] = json.loads(told_text)
     except ValueError:
-        what = ", ".join(modules)
         raise InputError(
-            f"{what} ended the process that loaded it: code {done.returncode}"
+            f"{what} ended the process that loaded it: code {child.returncode}"
         ) from None
     wrong = [it for it in told.values() if isinstance(it, str)]
     if wrong:
         raise InputError("\n".join(wrong))
     return {module: [Declared.of(it) for it in found] for module, found in told.items()}
+
+
+def _heard_of(child: "subprocess.Popen[bytes]", what: str) -> bytes:
+    """Return what the child says to its end; raises InputError for one that does not come to it."""
+    import subprocess
+
+    for number in range(int(_LOAD_MAX_S / _LOAD_TOLD_S)):
+        if number:
+            printing.note(f"{what}: still loading, for {number * _LOAD_TOLD_S:g} s")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.communicate(timeout=_LOAD_TOLD_S)[0]
+    raise InputError(
+        f"loading {what} takes longer than {_LOAD_MAX_S:g} s: does it wait for something, or loop, "
+        "as it is imported?"
+    )
 
 
 class OfferMaker:

@@ -3,7 +3,11 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from nalar import connect
+from nalar_cli import nodes
+from nalar_cli.arguments import InputError
 from tests.e2e.commands import Nalar, until
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "cafe" / "nalar.toml"
@@ -35,6 +39,17 @@ def test_the_example_is_what_it_says(nalar: Nalar) -> None:
         ("kitchen", 1, 0, None),
     ]
     assert rows[1]["agents"] == ["breakfast", "recommend"]
+
+
+def test_a_module_that_never_ends_to_load_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loops.py").write_text("while True:\n    pass\n")
+    monkeypatch.setattr(nodes, "_LOAD_MAX_S", 1.0)
+    monkeypatch.setattr(nodes, "_LOAD_TOLD_S", 0.5)
+    with pytest.raises(InputError, match=r"loading loops.py takes longer than 1 s"):
+        nodes.declared_in(["loops.py"], tmp_path)
+    assert "loops.py: still loading" in capsys.readouterr().err
 
 
 def test_what_is_wrong_with_a_file_is_told(nalar: Nalar) -> None:
