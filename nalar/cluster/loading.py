@@ -56,8 +56,14 @@ def _class_of(name: str) -> type:
     return found
 
 
+def _allowed(hint: object) -> str:
+    """Return what a parameter may be, where its annotation describes it."""
+    told = (getattr(it, "description", None) for it in getattr(hint, "__metadata__", ()))
+    return next((str(text) for text in told if text), "")
+
+
 def _values(kind: type, spec: PolicySpec) -> dict[str, object]:
-    known, hints = parameters_of(kind), get_type_hints(kind)
+    known, hints = parameters_of(kind), get_type_hints(kind, include_extras=True)
     values: dict[str, object] = {}
     for name, text in spec.parameters:
         if name not in known:
@@ -69,7 +75,8 @@ def _values(kind: type, spec: PolicySpec) -> dict[str, object]:
         try:
             values[name] = adapter.validate_strings(text)
         except ValidationError as error:
-            why = error.errors()[0]["msg"]
+            allowed = _allowed(hints[name])
+            why = f"it is {allowed}" if allowed else error.errors()[0]["msg"]
             raise UsageError(f"{spec.name}: {name}={text} cannot be meant: {why}") from error
     given = {name for name, _ in spec.parameters}
     for field in dataclasses.fields(kind):

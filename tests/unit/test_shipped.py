@@ -7,6 +7,7 @@ from dataclasses import is_dataclass
 
 import pytest
 
+from nalar.cluster.loading import make_policy, parameters_of
 from nalar.cluster.policies.shipped import SHIPPED
 from nalar.cluster.policy import Policy
 
@@ -22,6 +23,13 @@ def test_a_policy_is_a_dataclass_of_forty_lines_that_says_what_it_does(
     assert len(inspect.getsource(policy).splitlines()) <= 40
     assert policy.__doc__ is not None
     assert policy.__doc__.splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize("policy", SHIPPED.values(), ids=SHIPPED.keys())
+def test_a_policy_starts_with_parameters_that_it_may_have(policy: type[Policy]) -> None:
+    given = [f"{name}={value}" for name, value in parameters_of(policy).items() if value]
+    needed = ["session=a"] if policy is SHIPPED["high_priority"] else []
+    assert make_policy(",".join([policy.name, *needed, *given]))
 
 
 @pytest.mark.parametrize("name", OF_THE_PAPER)

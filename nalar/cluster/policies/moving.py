@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import ClassVar, Final
 
+from nalar.cluster.policies.ranges import Priority, Seconds, Session, Sessions
 from nalar.cluster.policy import Migrate, Suggestion
 from nalar.cluster.view import ClusterView, SessionView, WorkerView
 from nalar.cluster.waiting import SessionKey
@@ -42,7 +43,7 @@ class LeastLoaded:
     """Routes sessions to the worker with the least work ahead, where that is less by a margin."""
 
     name: ClassVar[str] = "least_loaded"
-    margin_s: float = 1.0
+    margin_s: Seconds = 1.0
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return what to move."""
@@ -67,8 +68,8 @@ class PrefixAffinity:
 
     name: ClassVar[str] = "prefix_affinity"
     #: What it takes to read a session's prefix again, in seconds.
-    rebuild_s: float = 2.0
-    homes_max: int = 100_000
+    rebuild_s: Seconds = 2.0
+    homes_max: Sessions = 100_000
     _homes: dict[SessionKey, WorkerId] = field(default_factory=dict[SessionKey, WorkerId])
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
@@ -97,8 +98,8 @@ class HighPriority:
     """Takes one session first everywhere, and moves it to an idle worker wherever it waits."""
 
     name: ClassVar[str] = "high_priority"
-    session: str
-    priority: int = 10
+    session: Session
+    priority: Priority = 10
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return its priority, and where to move it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import ClassVar, Final
 
+from nalar.cluster.policies.ranges import Calls, Levels, Span
 from nalar.cluster.policy import Suggestion
 from nalar.cluster.view import ClusterView, RequestView
 from nalar.directives import Order, SetPriority
@@ -25,7 +26,7 @@ class Srtf:
 
     name: ClassVar[str] = "srtf"
     #: So many calls that have ended are the first level.
-    step: float = 2.0
+    step: Calls = 2.0
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return the priorities of requests that wait."""
@@ -39,7 +40,7 @@ class Lpt:
 
     name: ClassVar[str] = "lpt"
     #: So much service is the first level, in seconds.
-    quantum_s: float = 1.0
+    quantum_s: Span = 1.0
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return the priorities of requests that wait."""
@@ -53,7 +54,7 @@ class LeastAttained:
 
     name: ClassVar[str] = "least_attained"
     #: So much service is the first level, in seconds.
-    quantum_s: float = 1.0
+    quantum_s: Span = 1.0
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return the priorities of requests that wait."""
@@ -79,8 +80,8 @@ class FairShare:
 
     name: ClassVar[str] = "fair_share"
     #: What was had so long ago counts half, in seconds.
-    half_life_s: float = 60.0
-    levels: int = 5
+    half_life_s: Span = 60.0
+    levels: Levels = 5
     #: What each has had: counted less by age, and in all.
     _had: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     _at_s: float = 0.0

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from nalar.cluster.policies.ranges import Priority, Seconds, Share, Span, Times, Workers
 from nalar.cluster.policy import Suggestion, Together, Withdraw
 from nalar.cluster.view import ClusterView
 from nalar.directives import Provision, Shed
@@ -27,7 +28,7 @@ class Reassign:
     #: Agents that take each other's place, with commas between; empty: all.
     agents: str = ""
     #: How many times the load of the one that gives the other's must be.
-    ratio: float = 2.0
+    ratio: Times = 2.0
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return how many workers the two are to have; nothing while workers come and go."""
@@ -51,10 +52,10 @@ class Autoscale:
 
     name: ClassVar[str] = "autoscale"
     #: Share of the execution slots that are to be busy.
-    target: float = 0.8
+    target: Share = 0.8
     #: So long fewer must be enough before there are fewer, in seconds.
-    quiet_s: float = 30.0
-    workers_min: int = 1
+    quiet_s: Seconds = 30.0
+    workers_min: Workers = 1
     _needed_s: dict[AgentName, float] = field(default_factory=dict[AgentName, float])
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
@@ -79,9 +80,9 @@ class Admission:
     """
 
     name: ClassVar[str] = "admission"
-    wait_max_s: float = 30.0
+    wait_max_s: Span = 30.0
     #: Requests of this priority and above are let in.
-    below: int = 1
+    below: Priority = 1
 
     def decide(self, view: ClusterView) -> Iterable[Suggestion]:
         """Return which agents to shed requests for, and which no longer."""
