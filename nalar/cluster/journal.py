@@ -1,6 +1,7 @@
 """What controllers have done and why, for an hour: an entry for each decision that did anything."""
 
 import contextlib
+import re
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Annotated, Final
@@ -21,6 +22,9 @@ DECISIONS: Final = "decision"
 KEPT_S: Final = 3_600.0
 #: Lines of one kind in an entry; beyond, they are counted.
 LINES_MAX: Final = 50
+#: How long what is refused again and again is not told of anew, in seconds.
+_SAME_REFUSAL_S: Final = 60.0
+_NUMBERS: Final = re.compile(r"[\d.,]+")
 #: No decision of ours says a later Unix time.
 _LATEST: Final = 1e11
 
@@ -110,17 +114,27 @@ class Journal:
     def __init__(self, control: KeyValue) -> None:
         self._control = control
         self._number = 0
-        self._refusals: object = None
+        #: When a policy was last said to be refused for a reason, numbers apart.
+        self._refused: dict[tuple[str, str], float] = {}
 
     async def write(self, decision: Decision) -> None:
-        """Keep a decision that did something, or refused something else than the one before it."""
-        refusals = [(it["policy"], it["first"]) for it in decision.refused]
-        told = refusals != self._refusals
-        self._refusals = refusals
-        if decision.done or decision.suspended or (told and refusals):
+        """Keep a decision that did something, or refused what was not refused of late."""
+        if decision.done or decision.suspended or self._is_news(decision):
             self._number += 1
             key = f"{DECISIONS}.{decision.epoch:012d}-{self._number:09d}"
             await self._control.put(key, encode_decision(decision), ttl_s=KEPT_S)
+
+    def _is_news(self, decision: Decision) -> bool:
+        """Say whether anything is refused that was not, for the same reason, within a minute."""
+        self._refused = {
+            kind: at_s
+            for kind, at_s in self._refused.items()
+            if decision.at_s - at_s < _SAME_REFUSAL_S
+        }
+        kinds = {(it["policy"], _NUMBERS.sub("#", it["reason"])) for it in decision.refused}
+        news = kinds - self._refused.keys()
+        self._refused |= dict.fromkeys(news, decision.at_s)
+        return bool(news)
 
     async def last(self, count: int) -> list[Decision]:
         """Return the last decisions, the newest last."""

@@ -13,7 +13,7 @@ from nalar.client.steering import Steering
 from nalar.clock import SystemClock
 from nalar.cluster.bounds import Bounds
 from nalar.cluster.controller import Controller
-from nalar.cluster.journal import DECISIONS, Journal
+from nalar.cluster.journal import DECISIONS, Decision, Journal, Refusal
 from nalar.cluster.leadership import LEADER, Leadership
 from nalar.cluster.mind import Mind
 from nalar.cluster.policy_set import POLICY_SETS, PolicySet
@@ -298,3 +298,18 @@ async def test_what_a_policy_has_shed_is_let_in_again_once_no_controller_is_aliv
         await until(lambda: SystemClock().now_s() > began_s + 6 * 0.4 + 1.5)
         assert not await is_let_in(), "it is renewed for as long as there is a controller"
     await eventually(is_let_in)
+
+
+async def test_what_is_refused_again_and_again_is_written_down_once_a_minute(
+    backend: Backend,
+) -> None:
+    journal = Journal(backend.control)
+    for at_s, reason in (
+        (0.0, "waits 1 s"),
+        (0.5, "waits 2 s"),
+        (1.0, "other"),
+        (61.5, "waits 9 s"),
+    ):
+        refused: list[Refusal] = [{"policy": "p", "reason": reason, "first": "x", "times": 1}]
+        await journal.write(Decision(at_s, 1, 1, refused=refused))
+    assert [it.at_s for it in await journal.last(9)] == [0.0, 1.0, 61.5]
