@@ -208,6 +208,8 @@ class Issued:
     at_s: float
     #: Of the leading controller: one that has lost its lease is outranked. 0 by hand.
     epoch: int = 0
+    #: When it ends by itself; 0: when its kind does, or not before it is withdrawn.
+    until_s: float = 0.0
 
 
 def key_of(directive: Directive) -> str:
@@ -231,6 +233,12 @@ def holds_up(directive: Directive) -> bool:
     return isinstance(directive, Pause | Limit | Shed | SetWeights)
 
 
+def ends_at_s(issued: Issued) -> float | None:
+    """Return when a directive ends by itself; None: not before it is withdrawn."""
+    lasts_s = lifetime_s(issued.directive)
+    return issued.until_s or (None if lasts_s is None else issued.at_s + lasts_s)
+
+
 def prefix_of(kind: type[Directive]) -> str:
     """Return where the directives of one kind stand, in the control bucket."""
     return f"{DIRECTIVE}.{kind.kind}"
@@ -243,6 +251,7 @@ def encode_directive(issued: Issued) -> bytes:
     values = ((name, getattr(directive, name)) for name in _field_names(type(directive)))
     told |= {name: value for name, value in values if value is not None}
     told |= {"by": issued.by, "reason": issued.reason, "at": issued.at_s, "epoch": issued.epoch}
+    told |= {"until": issued.until_s} if issued.until_s else {}
     return orjson.dumps(told)
 
 
@@ -271,12 +280,14 @@ def decode_directive(key: str, body: bytes) -> Issued:
     by, reason, at_s, epoch = (
         given.get("by", ""), given.get("reason", ""), given.get("at", 0), given.get("epoch", 0)
     )  # fmt: skip
+    until_s = given.get("until", 0)
     return Issued(
         directive,
         str(by)[:100],
         str(reason)[:1000],
         float(at_s) if isinstance(at_s, int | float) else 0.0,
         epoch if isinstance(epoch, int) else 0,
+        float(until_s) if isinstance(until_s, int | float) else 0.0,
     )
 
 
@@ -305,7 +316,7 @@ def flaw(directive: Directive) -> str:
         value: object = getattr(directive, name)
         absent = value is None and name in _optional_names(kind)
         if not absent and not _fits(directive, name, value):
-            return f"{name} = {value!r:.200}"
+            return f"{name} = {value!r:.200}, which is not {_allowed(directive, name)}"
     return _limit_flaw(directive) if isinstance(directive, Limit) else ""
 
 
@@ -323,6 +334,23 @@ def _fits(directive: Directive, name: str, value: object) -> bool:
             return type(value) is int and abs(value) < _NUMBER_MAX
         case _:
             return type(value) is int and 0 <= value < _NUMBER_MAX
+
+
+def _allowed(directive: Directive, name: str) -> str:
+    """Return what a value may be, for people."""
+    match name:
+        case "agent" | "session" | "name" | "worker":
+            return "a name as it stands in subjects"
+        case "scope" | "order":
+            return f"one of {', '.join(get_args(_CHOICES[type(directive)]))}"
+        case "retry_after_s" | "requests_per_min" | "tokens_per_min":
+            return f"a number from 0 to {_NUMBER_MAX - 1:,}"
+        case "weights":
+            return f"a number from 0 to {WEIGHT_MAX:g} for each of 1 to {_WEIGHTS_MAX:,} workers"
+        case "value" | "below":
+            return f"a whole number from -{_NUMBER_MAX - 1:,} to {_NUMBER_MAX - 1:,}"
+        case _:
+            return f"a whole number from 0 to {_NUMBER_MAX - 1:,}"
 
 
 def _are_weights(value: object) -> bool:

@@ -119,7 +119,7 @@ def scale(
 ) -> None:
     """Say how many workers of an agent the nodes are to keep alive.
 
-    Stands until it is withdrawn or a policy says otherwise. An agent's min_instances and
+    Stands until it is withdrawn: policies do not change it meanwhile. An agent's min_instances and
     max_instances go before it; what shares its workers is scaled with it.
     """
     from dataclasses import asdict
@@ -347,6 +347,8 @@ def _counts(given: Sequence[str], *, withdraw: bool) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for part in given:
         agent, equals, number = part.partition("=")
+        if agent in found:
+            raise InputError(f"{agent} is named twice: which number of workers holds?")
         if withdraw:
             if equals:
                 raise InputError(f"{part}: --withdraw takes the agent alone: {agent}")
@@ -354,5 +356,8 @@ def _counts(given: Sequence[str], *, withdraw: bool) -> dict[str, int | None]:
         elif number.isascii() and number.isdecimal() and int(number) < 1 << 31:
             found[agent] = int(number)
         else:
-            raise InputError(f"{part!r}: AGENT=N, for instance {agent or 'Analyst'}=4")
+            raise InputError(
+                f"{part!r}: AGENT=N, N from 0 to {(1 << 31) - 1:,}; for instance "
+                f"{agent or 'Analyst'}=4"
+            )
     return found

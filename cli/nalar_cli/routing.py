@@ -50,7 +50,10 @@ def route(  # noqa: PLR0913, PLR0917 -- each is an option
 
     if clear == bool(weights):
         raise InputError("name WORKER=WEIGHT, one or several; or --clear")
-    given = dict(_weight(text) for text in weights or ())
+    named = [_weight(text) for text in weights or ()]
+    given = dict(named)
+    if len(given) < len(named):
+        raise InputError("a worker is named twice: which of its weights holds?")
     stands_s = duration_s("--for", stands) if stands else None
     of = AgentName(agent)
 

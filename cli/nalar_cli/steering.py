@@ -10,14 +10,17 @@ import typer
 
 from nalar_cli import printing
 from nalar_cli.calling import with_client
+from nalar_cli.negative import WithNegative
 from nalar_cli.options import Creds, Listing, Output, Server, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from nalar.client.client import Client
-    from nalar.directives import Directive
+    from nalar.directives import Directive, Issued
 
+#: Fields of directives that hold names.
+_NAMES = ("agent", "session", "name", "worker")
 #: What ids of runs look like.
 _RUN = re.compile("[0-9a-f]{32}")
 
@@ -31,13 +34,15 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command(epilog="Example: nalar pause Analyst --reason 'the model is down'")(pause)
     app.command(epilog="Example: nalar resume Analyst")(resume)
-    app.command(epilog="Example: nalar limit --tenant acme 4, or --model gpt-4o --tokens 90000")(
-        limit
-    )
+    app.command(
+        epilog="Example: nalar limit --tenant acme 4, or --model gpt-4o --tokens 90000",
+        cls=WithNegative,
+    )(limit)
     app.command(epilog="Example: nalar shed Analyst --below 5 --retry-after 30")(shed)
-    app.command(epilog="Example: nalar prioritize --tenant acme 10, or --session corner -- -5")(
-        prioritize
-    )
+    app.command(
+        epilog="Example: nalar prioritize 10 --tenant acme, or --tenant acme --withdraw",
+        cls=WithNegative,
+    )(prioritize)
     app.command(epilog="Example: nalar drain w31f0a2b4c5")(drain)
     group = typer.Typer(
         name="directives", help="Directives that workers obey.", no_args_is_help=True
@@ -163,7 +168,9 @@ def shed(  # noqa: PLR0913, PLR0917 -- each is an option
 
 
 def prioritize(  # noqa: PLR0913, PLR0917 -- each is an option
-    value: Annotated[int, typer.Argument(metavar="N", help="Higher runs sooner; 0 is normal.")],
+    value: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="Higher runs sooner; 0 is normal.")
+    ] = None,
     session: Annotated[str, typer.Option("--session", metavar="NAME", help="Of a session.")] = "",
     request: Annotated[str, typer.Option("--request", metavar="RUN", help="Of a run.")] = "",
     tenant: Annotated[str, typer.Option("--tenant", metavar="NAME", help="Of a tenant.")] = "",
@@ -176,8 +183,11 @@ def prioritize(  # noqa: PLR0913, PLR0917 -- each is an option
     """Take calls of a session, run or tenant first, or last."""
     from nalar.directives import SetPriority
     from nalar.ids import AgentName, encode_token
+    from nalar_cli.arguments import InputError
 
     [(scope, name)] = _one_of(session=session, request=request, tenant=tenant)
+    if value is None and not withdraw:
+        raise InputError("say which priority: N, for instance 10 or -5")
 
     async def check(client: "Client") -> None:
         if agent:
@@ -186,7 +196,7 @@ def prioritize(  # noqa: PLR0913, PLR0917 -- each is an option
             await _check_run(client, request)
 
     of = AgentName(encode_token(agent)) if agent else None
-    directive = SetPriority(scope, encode_token(name), value, of)
+    directive = SetPriority(scope, encode_token(name), value or 0, of)
     _put(directive, reason, withdraw, f"{scope} {name}", server, creds, check)
 
 
@@ -197,57 +207,113 @@ def drain(
     server: Server = None,
     creds: Creds = None,
 ) -> None:
-    """Let a worker finish what runs, and end."""
+    """Let a worker finish what runs, and end.
+
+    It cannot be taken back: start another one.
+    """
     from nalar.directives import Drain, Kill
-    from nalar.errors import UsageError, suggest
     from nalar.ids import WorkerId
 
     async def work(client: "Client") -> None:
-        alive = [str(told["worker"]) for told in await client.workers()]
-        if worker not in alive:
-            raise UsageError(f"no worker {worker!r} is alive.{suggest(worker, alive)}")
+        await _check_alive(client, worker)
         await client.steering.direct((Kill if kill else Drain)(WorkerId(worker)), reason)
 
     with_client(settings_of(server, creds), work)
     printing.note(f"{worker} is told to {'end at once' if kill else 'drain and end'}")
 
 
-def migrate(
+async def _check_alive(client: "Client", worker: str) -> None:
+    from nalar.errors import UsageError, suggest
+
+    alive = [str(told["worker"]) for told in await client.workers()]
+    if worker not in alive:
+        raise UsageError(f"no worker {worker!r} is alive.{suggest(worker, alive)}")
+
+
+def migrate(  # noqa: PLR0913, PLR0917 -- each is an option
     agent: Agent,
     session: Annotated[str, typer.Argument(metavar="SESSION", help="The session's name.")],
-    to: Annotated[str, typer.Option("--to", metavar="WORKER", help="Who is to serve it.")],
+    to: Annotated[str, typer.Option("--to", metavar="WORKER", help="Who is to serve it.")] = "",
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Let it go back to where it would be.")
+    ] = False,
     reason: Reason = "",
     server: Server = None,
     creds: Creds = None,
 ) -> None:
     """Serve a session in another worker.
 
-    What runs finishes where it is; calls that wait, new ones, and the state move.
+    What runs finishes where it is; calls that wait, new ones, and the state move. It stays there
+    for an hour at the most.
     """
+    from nalar.directives import Route
+    from nalar.errors import UsageError
     from nalar.ids import AgentName, SessionId, WorkerId, encode_token
+    from nalar_cli.arguments import InputError
 
-    async def work(client: "Client") -> int:
-        await client.agent(agent)
-        name = SessionId(encode_token(session))
-        route = await client.steering.migrate(AgentName(agent), name, WorkerId(to), reason)
-        return route.slot
+    if withdraw == bool(to):
+        raise InputError("say --to WORKER, or --withdraw: one of the two")
+    of, name = AgentName(agent), SessionId(encode_token(session))
+
+    async def work(client: "Client") -> int | None:
+        told = await client.agent(agent)
+        if withdraw:
+            return 0 if await client.steering.withdraw(Route(of, name, 0)) else None
+        if not told["hints"]["stateful"]:
+            raise UsageError(
+                f"{agent} keeps no sessions: any worker that serves it takes its calls"
+            )
+        await _check_alive(client, to)
+        return (await client.steering.migrate(of, name, WorkerId(to), reason)).slot
 
     slot = with_client(settings_of(server, creds), work)
+    if withdraw:
+        back = "goes back to where it would be" if slot is not None else "was not moved"
+        printing.note(f"session {session} of {agent} {back}")
+        return
     printing.note(f"session {session} of {agent} is served in slot {slot}, by {to}")
 
 
 def directives(output: Listing = Output.table, server: Server = None, creds: Creds = None) -> None:
-    """List the directives that stand, with who issued each, and why."""
-    from dataclasses import asdict
+    """List the directives that stand: who issued each, why, since when, and when it ends."""
 
     async def work(client: "Client") -> list[dict[str, Any]]:
         return [
-            {"kind": it.issued.directive.kind, **asdict(it.issued), "revision": it.revision}
-            for it in await client.steering.standing()
+            _row(it.issued) | {"revision": it.revision} for it in await client.steering.standing()
         ]
 
     rows = with_client(settings_of(server, creds), work)
-    printing.listing(rows, ["kind", "directive", "by", "reason", "revision"], output)
+    if output is Output.table:
+        rows = [_for_people(row) for row in rows]
+    printing.listing(rows, ["kind", "directive", "by", "reason", "since", "until"], output)
+
+
+def _row(issued: "Issued") -> dict[str, Any]:
+    """Return a directive with names as people gave them."""
+    from dataclasses import asdict
+
+    from nalar.directives import ends_at_s
+    from nalar.ids import readable_token
+
+    told = asdict(issued)
+    for name, value in told["directive"].items():
+        if name in _NAMES and value is not None:
+            told["directive"][name] = readable_token(value)
+    return {"kind": issued.directive.kind, **told, "until_s": ends_at_s(issued)}
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with texts in the place of numbers and of dicts."""
+    from nalar.clock import local_time
+
+    said: list[str] = []
+    for name, value in row["directive"].items():
+        if name == "weights":
+            said += [f"{worker}={weight:g}" for worker, weight in value.items()]
+        elif value is not None:
+            said.append(f"{name}={value}")
+    until = "withdrawn" if row["until_s"] is None else local_time(row["until_s"])
+    return row | {"directive": " ".join(said), "since": local_time(row["at_s"]), "until": until}
 
 
 def _one_of(**given: str) -> list[tuple[Any, str]]:

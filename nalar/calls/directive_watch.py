@@ -87,7 +87,7 @@ class DirectiveWatch:
         self._standing[entry.key] = issued
         if before is not None and before.directive == issued.directive:
             return  # It was renewed.
-        why = f", since {issued.reason}" if issued.reason else ""
+        why = f" ({issued.reason})" if issued.reason else ""
         log.log(_level(issued), "%s directs%s: %s", issued.by, why, issued.directive)
         self._obey(issued.directive, False)
 

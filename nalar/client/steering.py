@@ -55,7 +55,9 @@ class Steering:
         """
         if wrong := flaw(directive):
             raise UsageError(f"{type(directive).__name__} cannot have {wrong}")
-        issued = Issued(directive, by, reason, self._clock.now_s())
+        now_s = self._clock.now_s()
+        until_s = 0.0 if stands_s is None else now_s + stands_s
+        issued = Issued(directive, by, reason, now_s, until_s=until_s)
         ttl_s = lifetime_s(directive) if stands_s is None else stands_s
         return await self._control.put(key_of(directive), encode_directive(issued), ttl_s=ttl_s)
 

@@ -42,7 +42,12 @@ def test_a_session_is_moved_to_another_worker_and_back_with_its_state(served: Na
                                          code=None).returncode, "it owns slots")  # fmt: skip
         assert served.json(*add) == count
     lost = served("sessions", "migrate", "Counter", "moving", "--to", "nobody", code=2).stderr
-    assert "nobody owns no sessions of Counter; owned by: mover-1, mover-2" in lost
+    assert "no worker 'nobody' is alive" in lost
+    back = ("sessions", "migrate", "Counter", "moving", "--withdraw")
+    assert "session moving of Counter goes back" in served(*back).stderr
+    assert "was not moved" in served(*back).stderr
+    assert standing(served, "route") == []
+    assert served.json(*add) == len(names) * 2 + 1
 
 
 def test_a_session_is_moved_on_as_each_of_its_workers_is_killed_and_loses_no_call(
@@ -90,7 +95,7 @@ def test_a_drained_worker_finishes_what_runs_and_ends(served: Nalar) -> None:
 def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
     served.start("worker", "flows.py", "--agents", "Counter").says("ready")
     served("limit", "--tenant", "acme", 4)
-    served("prioritize", "--session", "corner", "--agent", "Counter", "--", -5)
+    served("prioritize", -5, "--session", "corner ü*", "--agent", "Counter", "--reason", "slow")
     told = {row["kind"]: row["directive"] for row in standing(served, "limit", "priority")}
     served("limit", "--tenant", "acme", "--tokens", 9000)
     told |= {row["kind"]: row["directive"] for row in standing(served, "limit")}
@@ -98,9 +103,13 @@ def test_limits_and_priorities_are_put_and_withdrawn(served: Nalar) -> None:
         "scope": "tenant", "name": "acme", "concurrency": 4,
         "requests_per_min": None, "tokens_per_min": 9000.0,
     }  # fmt: skip
-    assert told["priority"]["value"] == -5
+    assert (told["priority"]["name"], told["priority"]["value"]) == ("corner ü*", -5)
+    table = served("directives", "ls").stdout
+    assert "scope=session name=corner ü* value=-5 agent=Counter" in table
+    assert "scope=tenant name=acme concurrency=4 tokens_per_min=9000" in table
+    assert table.count("withdrawn\n") == 2
     served("limit", "--tenant", "acme", 4, "--withdraw")
-    served("prioritize", "--session", "corner", "--agent", "Counter", "--withdraw", 0)
+    served("prioritize", "--session", "corner ü*", "--agent", "Counter", "--withdraw")
     served("limit", "--agent", "gone", 4, "--withdraw")
     unheard = "0123456789abcdef" * 2
     said = served("prioritize", "--request", unheard, 5).stderr
@@ -125,6 +134,10 @@ def test_weights_are_merged_listed_and_cleared(served: Nalar) -> None:
     served("route", "shout", "canary=0.25")
     [row] = standing(served, "weights")
     assert row["directive"]["weights"] == {"canary": 0.25}
+    assert row["until_s"] is None
+    served("route", "shout", "canary=0.25", "--for", "90s")
+    [row] = standing(served, "weights")
+    assert row["until_s"] == pytest.approx(row["at_s"] + 90)
     lost = served("route", "shout", "canry=1", code=2).stderr
     assert "no worker 'canry' that is alive serves shout" in lost
     assert "'canary'" in lost
@@ -160,7 +173,15 @@ def test_an_agent_that_sheds_refuses_requests_until_it_is_withdrawn(served: Nala
         (["limit", "3"], "name one of --agent or --tenant or --model"),
         (["limit", "--agent", "x"], "say how many"),
         (["limit", "--model", "small", "3"], "concurrency = 3 for a model"),
-        (["limit", "--agent", "x", "-1"], "-1"),
+        (["limit", "--tenant", "x", "-1"], "Invalid value for '[N]'"),
+        (["limit", "--tenant", "x", "9" * 20], "which is not a whole number from 0 to 2,147"),
+        (["limit", "--tenant", "x", "--requests", "inf"], "not a number from 0 to 2,147,483,647"),
+        (["prioritize", "9" * 20, "--tenant", "x"], "from -2,147,483,647 to 2,147,483,647"),
+        (["prioritize", "--tenant", "x"], "say which priority"),
+        (["route", "x", "w=1", "w=2"], "named twice"),
+        (["scale", "x=1", "x=2"], "x is named twice"),
+        (["scale", "x=99999999999"], "N from 0 to 2,147,483,647"),
+        (["sessions", "migrate", "shout", "s"], "--to WORKER, or --withdraw"),
     ],
 )
 def test_what_is_mistyped_is_named(served: Nalar, words: list[str], told: str) -> None:

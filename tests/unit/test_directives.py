@@ -7,6 +7,7 @@ import pytest
 
 from nalar.directives import (
     KINDS,
+    PASSING_S,
     Directive,
     Drain,
     Issued,
@@ -21,6 +22,7 @@ from nalar.directives import (
     Shed,
     decode_directive,
     encode_directive,
+    ends_at_s,
     flaw,
     key_of,
 )
@@ -47,6 +49,18 @@ ALL: list[Directive] = [
 def test_a_directive_is_read_as_it_was_written(directive: Directive) -> None:
     issued = Issued(directive, "srtf", "its requests wait", 1_700_000_000.5, epoch=4)
     assert decode_directive(key_of(directive), encode_directive(issued)) == issued
+    ending = replace(issued, until_s=1_700_000_090.5)
+    assert decode_directive(key_of(directive), encode_directive(ending)) == ending
+    assert ends_at_s(ending) == 1_700_000_090.5
+
+
+def test_what_is_about_one_session_worker_or_request_ends_by_itself() -> None:
+    ends = {key_of(it): ends_at_s(Issued(it, "hand", "", 100.0)) for it in ALL}
+    passing = {key for key, at_s in ends.items() if at_s is not None}
+    kinds = {key.split(".")[1] for key in passing}
+    assert kinds == {"route", "priority", "drain", "kill"}
+    assert ends["directive.priority.tenant.acme.Analyst"] is None
+    assert ends["directive.route.Analyst.s1"] == 100.0 + PASSING_S
 
 
 def test_every_kind_was_tried() -> None:
@@ -63,7 +77,7 @@ def test_directives_about_the_same_stand_under_one_key() -> None:
     [
         ({"v": 2}, "version 2"),
         ({"kind": "rout"}, "no known kind: 'rout'"),
-        ({"slot": "3"}, "slot = '3'"),
+        ({"slot": "3"}, "slot = '3', which is not a whole number from 0 to 2,147,483,647"),
         ({"slot": -1}, "slot = -1"),
         ({"slot": True}, "slot = True"),
         ({"agent": "a.b"}, "agent = 'a.b'"),
