@@ -118,7 +118,7 @@ async def test_workers_log_what_people_direct_and_of_policies_what_there_are_few
             await control.delete(key_of(directive))
         await steering.withdraw(SetPriority("tenant", "mine", 1))
         await until(lambda: "no longer directed: SetPriority" in caplog.text)
-    assert "hand directs, since a launch: SetPriority" in caplog.text
+    assert "hand directs (a launch): SetPriority" in caplog.text
     assert "srtf directs: Pause" in caplog.text
     assert "theirs" not in caplog.text
 
