@@ -143,8 +143,12 @@ def policies(output: Listing = Output.table, server: Server = None, creds: Creds
     ]
     if output is Output.table:
         for row in rows:
-            row["parameters"] = " ".join(f"{key}={it}" for key, it in row["parameters"].items())
-    printing.listing(rows, ["name", "runs", "parameters", "about"], output)
+            row["defaults"] = " ".join(f"{key}={it}" for key, it in row["parameters"].items())
+    printing.listing(
+        rows,
+        ["name", "runs", "defaults" if output is Output.table else "parameters", "about"],
+        output,
+    )
     if leader is not None:
         printing.note(
             f"led by {leader['name']} on {leader['host']}: {leader.get('decisions', 0)} decisions, "

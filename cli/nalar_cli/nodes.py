@@ -126,19 +126,23 @@ def scale(
 
     asked = _counts(counts, withdraw=withdraw)
 
-    async def work(client: "Client") -> list[dict[str, Any]]:
-
+    async def work(client: "Client") -> tuple[list[dict[str, Any]], bool]:
         offered = (await client.scaling.fleet()).agents
         for agent in asked:
             if agent not in offered:
                 await client.agent(agent)
-        return [asdict(it) for it in await client.scaling.scale(asked, reason)]
+        found = [asdict(it) for it in await client.scaling.scale(asked, reason)]
+        history = [] if withdraw else await client.policies.history()
+        return found, bool(history and history[-1].policies)
 
-    rows = with_client(settings_of(server, creds), work)
+    rows, has_policies = with_client(settings_of(server, creds), work)
     printing.listing(rows, ["agent", "was", "becomes", "serving"], output)
     for row in rows:
         if row["note"]:
             printing.note(f"{row['agent']}: {row['note']}")
+    if has_policies:
+        undo = f"nalar scale {' '.join(asked)} --withdraw"
+        printing.note(f"no policy changes this before '{undo}' takes it back")
 
 
 def nodes(output: Listing = Output.table, server: Server = None, creds: Creds = None) -> None:

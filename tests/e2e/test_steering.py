@@ -1,5 +1,6 @@
 """Steering workers by hand, from the command line."""
 
+import re
 import signal
 from typing import Any
 
@@ -156,6 +157,18 @@ def test_an_agent_that_sheds_refuses_requests_until_it_is_withdrawn(served: Nala
     assert standing(served, "shed")[0]["directive"]["below"] == 5
     served("shed", "shout", "--withdraw")
     until(lambda: served(*ask, code=None).returncode == 0, "requests are let in")
+
+
+def test_who_scales_is_told_that_his_word_goes_before_that_of_policies(served: Nalar) -> None:
+    worker = served.start("worker", "flows.py", "--agents", "shout")
+    worker.says("worker ready")
+    before = "no policy changes this before 'nalar scale shout --withdraw' takes it back"
+    assert before not in served("scale", "shout=1").stderr
+    served("policy", "apply", "autoscale,target=0.5")
+    assert re.search(r"NAME +RUNS +DEFAULTS +ABOUT", served("policy", "ls").stdout)
+    assert before in served("scale", "shout=1").stderr
+    assert before not in served("scale", "shout", "--withdraw").stderr
+    served("policy", "apply", "--none")
 
 
 @pytest.mark.parametrize(
