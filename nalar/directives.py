@@ -283,7 +283,7 @@ def decode_directive(key: str, body: bytes) -> Issued:
     until_s = given.get("until", 0)
     return Issued(
         directive,
-        str(by)[:100],
+        str(by)[:1000],
         str(reason)[:1000],
         float(at_s) if isinstance(at_s, int | float) else 0.0,
         epoch if isinstance(epoch, int) else 0,

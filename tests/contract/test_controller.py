@@ -254,6 +254,26 @@ async def test_a_flood_below_the_limit_of_a_decision_is_stopped_and_taken_back(
     assert max(len(it.refused) for it in told) <= 2
 
 
+async def test_a_leader_that_loses_its_lease_while_it_publishes_leaves_the_rest(
+    backend: Backend,
+) -> None:
+    bounds = Bounds(changes_max=1_200)
+    async with controlling(backend, WELL, bounds=bounds, lease_s=60.0) as controller:
+        await until(lambda: stands(controller, key_of(ACME)) is not None)
+        before = controller.figures.directed
+
+        def lose(entry: KeyValueEntry) -> None:
+            del entry
+            controller.leadership._sure_until_s = 0.0
+
+        watch = backend.control.watch(DIRECTIVE, lose)
+        await PolicyStore(backend.control, SystemClock()).apply([f"{ODD}:Dribbles,often=1200"])
+        await until(lambda: controller.figures.directed > before)
+        watch.close()
+        assert controller.leadership.epoch == 0
+        assert controller.figures.directed - before < bounds.changes_max
+
+
 async def test_policies_are_swapped_while_they_run_and_leave_nothing_behind(
     backend: Backend,
 ) -> None:

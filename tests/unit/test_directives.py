@@ -63,6 +63,12 @@ def test_what_is_about_one_session_worker_or_request_ends_by_itself() -> None:
     assert ends["directive.route.Analyst.s1"] == 100.0 + PASSING_S
 
 
+def test_a_policy_with_a_long_name_is_known_by_it_to_the_next_leader() -> None:
+    by = f"/srv/{'deep/' * 30}policies.py:Mine,tenant=acme"
+    issued = Issued(Pause(AGENT), by, "", 1.0)
+    assert decode_directive(key_of(Pause(AGENT)), encode_directive(issued)).by == by
+
+
 def test_every_kind_was_tried() -> None:
     assert {type(directive) for directive in ALL} == set(KINDS.values())
 
