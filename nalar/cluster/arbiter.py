@@ -24,6 +24,7 @@ from nalar.directives import (
     Issued,
     Kill,
     Order,
+    Provision,
     Route,
     SetPriority,
     key_of,
@@ -319,7 +320,9 @@ class Arbiter:
             self._histories[case.key] = _History(now_s, [before, case.wanted])
             return False
         history.returns_s = [at_s for at_s in history.returns_s if now_s - at_s < OSCILLATION_S]
-        if case.wanted in history.values[:-1]:
+        # A count of workers that follows the load comes back to many a number in between.
+        counts = isinstance(case.directive, Provision)
+        if case.wanted in (history.values[-2:-1] if counts else history.values[:-1]):
             history.returns_s.append(now_s)
         history.at_s = now_s
         history.values = [*history.values[-RETURNS_MAX:], case.wanted]

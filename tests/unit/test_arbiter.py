@@ -323,6 +323,15 @@ def test_what_goes_to_and_fro_at_a_cost_is_a_fault() -> None:
     assert "to and fro" in faults[0]
 
 
+def test_a_count_of_workers_that_follows_the_load_does_not_move_to_and_fro() -> None:
+    arbiter, view = Arbiter(), cluster(worker("one"))
+    for workers in (14, 12, 10, 11, 9, 10, 12, 11, 10, 12, 14):
+        verdict = judge(arbiter, view, p=[Provision(AGENT, workers)])
+        assert len(verdict.granted) == 1, verdict.refused
+        assert not verdict.faults
+        view.now_s += 10
+
+
 def test_the_priority_of_a_request_goes_with_it() -> None:
     arbiter, view = Arbiter(), cluster(worker("w", requests={"r": RequestLoad(queued=1)}))
     judge(arbiter, view, p=[SetPriority("request", "r", 3)])
