@@ -6,12 +6,15 @@ run, and that it ends in order; the next one reads it.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Annotated, Final
 
 import orjson
+from pydantic import Field, TypeAdapter, ValidationError
 
 from nalar.cluster.policy_set import PolicySet
 from nalar.errors import MalformedMessage
+from nalar.reports import Whole
 
 #: Where the newest tenure stands, in the control bucket.
 TENURE: Final = "tenure"
@@ -21,6 +24,8 @@ PROVEN_DECISIONS: Final = 10
 LOST_MAX: Final = 2
 #: One that has led for so long, in seconds, has died of something else.
 FORGIVEN_S: Final = 600.0
+#: No tenure of ours begins at a later Unix time.
+_LATEST: Final = 1e11
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,10 @@ class Tenure:
     #: The process: a new name each time.
     who: str
     #: The set that it runs.
-    version: int
-    at_s: float
+    version: Whole
+    at_s: Annotated[float, Field(ge=0, lt=_LATEST)]
     #: Leaders before it, one after the other, that were lost while they ran the set.
-    lost: int = 0
+    lost: Whole = 0
     #: The set has made so many decisions that it is above suspicion at first.
     proven: bool = False
     #: It has ended in order.
@@ -70,10 +75,11 @@ def encode_tenure(tenure: Tenure) -> bytes:
 def decode_tenure(body: bytes) -> Tenure:
     """Return what stands; raises MalformedMessage for what is none."""
     try:
-        told: dict[str, Any] = orjson.loads(body)
-        return Tenure(
-            str(told["who"]), int(told["version"]), float(told["at_s"]), int(told["lost"]),
-            told["proven"] is True, told["closed"] is True,
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        return _reader().validate_json(body, strict=True)
+    except ValidationError as error:
         raise MalformedMessage(f"no tenure: {error}") from error
+
+
+@cache
+def _reader() -> TypeAdapter[Tenure]:
+    return TypeAdapter(Tenure)

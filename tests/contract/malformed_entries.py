@@ -22,6 +22,7 @@ from nalar.cluster.leadership import read_leader
 from nalar.cluster.nodes import Group, GroupState, NodeEntry, decode_node, encode_node
 from nalar.cluster.policy_set import PolicySet, decode_set, encode_set, key_of_version
 from nalar.cluster.sources import instances_of
+from nalar.cluster.tenure import Tenure, decode_tenure, encode_tenure
 from nalar.controllers.crashes import Starts
 from nalar.controllers.registering import slots_of
 from nalar.controllers.roster import read_worker
@@ -107,9 +108,15 @@ def the_node(chance: random.Random) -> None:
 
 def the_policy_set(chance: random.Random) -> None:
     key = key_of_version(7)
-    made = PolicySet(7, ("srtf", "lpt,step=3"), 12.5, "me", "why")
+    made = PolicySet(7, ("srtf", "lpt,step=3"), 12.5, "me", "why", ("odd.py:Odd",))
     read = decode_set(key, broken(encode_set(made), chance))
     assert decode_set(key, encode_set(read)) == read
+
+
+def the_tenure(chance: random.Random) -> None:
+    made = Tenure("t1", 7, 12.5, 1, proven=True)
+    read = decode_tenure(broken(encode_tenure(made), chance))
+    assert decode_tenure(encode_tenure(read)) == read
 
 
 def the_decision(chance: random.Random) -> None:

@@ -22,6 +22,7 @@ from nalar.cluster.leadership import read_leader
 from nalar.cluster.nodes import decode_node
 from nalar.cluster.policy_set import decode_set
 from nalar.cluster.sources import instances_of
+from nalar.cluster.tenure import decode_tenure
 from nalar.controllers.crashes import Starts
 from nalar.controllers.registering import slots_of
 from nalar.controllers.roster import read_worker
@@ -169,6 +170,7 @@ FUZZED: dict[Callable[[random.Random], None], tuple[Callable[..., object], ...]]
     entries.the_chunk: (decode_chunk,),
     entries.the_node: (decode_node,),
     entries.the_policy_set: (decode_set,),
+    entries.the_tenure: (decode_tenure,),
     entries.the_decision: (decode_decision,),
     entries.the_leader: (read_leader,),
     entries.the_worker: (read_worker,),

@@ -75,7 +75,7 @@ def test_a_priority_takes_a_tenants_call_ahead() -> None:
 
 
 def test_a_priority_set_for_a_request_holds_where_its_calls_are_and_where_they_come() -> None:
-    ahead = run(Crowd(*QUEUE), (2.5, SetPriority("request", "r3", 5)))
+    ahead = run(Crowd(*QUEUE), (3.5, SetPriority("request", "r3", 5)))
     assert ahead.in_time == 1.0
 
 
