@@ -19,7 +19,9 @@ from nalar.bus.subjects import LEVELS
 #: One ask in this many goes to the lowest lane that has work (DESIGN.md, section 3).
 LOWEST_EVERY = 8
 #: Asks that a private lane keeps open: one for each call would be a message to the server for each.
-PRIVATE_ASKS = 8
+PRIVATE_ASKS = 16
+#: And one for so many calls that the worker may hold, at the most.
+_PRIVATE_SHARE = 8
 #: Levels for a worker with free slots; the others are for those that prefetch.
 _FREE_LEVELS = LEVELS - 2
 
@@ -120,7 +122,7 @@ class Credits:
         A `private` lane is served by this worker alone. Of another, the worker is to get `share`
         times as many calls as one of share 1.
         """
-        listening = max(1, min(PRIVATE_ASKS, self._capacity // PRIVATE_ASKS)) if private else 1
+        listening = max(1, min(PRIVATE_ASKS, self._capacity // _PRIVATE_SHARE)) if private else 1
         opened = _Lane(lane, rank, listening, private, share)
         self._lanes[lane] = self._hungry[lane] = opened
         if not private:
