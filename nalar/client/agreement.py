@@ -4,10 +4,12 @@ A session's slot is a hash over the number of slots: a caller with another numbe
 lanes that nobody serves. So the first process writes the number down, and all others take it.
 """
 
+import asyncio
 import dataclasses
 import logging
 from typing import Final
 
+from nalar.bus.topology import ELECTION_PAUSE_S, ELECTION_S
 from nalar.errors import Conflict, Unavailable
 from nalar.settings import Settings
 from nalar.statestore.port import KeyValue, KeyValueEntry
@@ -23,9 +25,10 @@ _UNSET: Final = Settings().slots
 async def agreed(control: KeyValue, settings: Settings) -> Settings:
     """Return `settings` as the cluster has agreed on them; the first process decides.
 
-    Raises Unavailable when the server does not answer, or when what stands there is no number.
+    Waits while servers elect a leader. Raises Unavailable when none answers, or when what stands
+    there is no number.
     """
-    entry = await _standing(control, settings)
+    entry = await _patiently(control, settings)
     if entry is None:
         return settings
     slots = _number(entry)
@@ -37,6 +40,18 @@ async def agreed(control: KeyValue, settings: Settings) -> Settings:
             settings.slots,
         )
     return dataclasses.replace(settings, slots=slots)
+
+
+async def _patiently(control: KeyValue, settings: Settings) -> KeyValueEntry | None:
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + ELECTION_S
+    while True:
+        try:
+            return await _standing(control, settings)
+        except Unavailable:
+            if loop.time() >= until_s:
+                raise
+        await asyncio.sleep(ELECTION_PAUSE_S)
 
 
 async def _standing(control: KeyValue, settings: Settings) -> KeyValueEntry | None:
