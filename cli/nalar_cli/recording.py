@@ -55,7 +55,7 @@ def recording(
         printing.write(text)
         return
     try:
-        file.write_text(text + "\n")
+        file.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror}") from error
     printing.note(f"wrote {requests:,} requests to {file}; try: nalar simulate -w {file}")

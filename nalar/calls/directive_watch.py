@@ -14,7 +14,9 @@ from nalar.directives import (
     BY_HAND,
     DIRECTIVE,
     Directive,
+    Drain,
     Issued,
+    Kill,
     Limit,
     Route,
     SetPriority,
@@ -85,8 +87,9 @@ class DirectiveWatch:
             return
         before = self._standing.get(entry.key)
         self._standing[entry.key] = issued
-        if before is not None and before.directive == issued.directive:
-            return  # It was renewed.
+        same = before is not None and before.directive == issued.directive
+        if same and not isinstance(issued.directive, Drain | Kill):
+            return  # It was renewed; an end that is asked for once more is meant once more.
         why = f" ({issued.reason})" if issued.reason else ""
         log.log(_level(issued), "%s directs%s: %s", issued.by, why, issued.directive)
         self._obey(issued.directive, False)

@@ -72,7 +72,7 @@ def _told(
         ):
             what = f"all workers that serve {agent} have weight 0"
             return agent, what, f"nalar route {agent} --clear", True
-        case Provision(agent, 0):
+        case Provision(agent, 0) if not serving.get(agent):
             name = readable_token(agent)
             what = f"nodes are to run no worker of {name}"
             return name, what, f"nalar scale {name}=1, or nalar scale {name} --withdraw", True

@@ -196,7 +196,7 @@ class Arbiter:
     def _excess(self, asking: _Asking, changes: Sequence[_Case]) -> str:
         """Take changes from the policy's quota, or return what there would be too much of."""
         added = [case for case in changes if case.adds_to(asking.policy)]
-        if len(added) > asking.quota.lasting:
+        if added and len(added) > asking.quota.lasting:
             reason = f"more than {self.bounds.standing_max:,} directives of it would stand"
             # Many that are about what is there: a large cluster, or a slow leak. It is refused.
             if asking.policy not in asking.verdict.slips and not all(

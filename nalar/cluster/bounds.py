@@ -85,6 +85,10 @@ def misuse(view: ClusterView, suggestion: Suggestion) -> str:
     """
     if isinstance(suggestion, Together):
         return _misuse_of_several(view, suggestion)
+    if isinstance(suggestion, Withdraw) and not isinstance(
+        cast("object", suggestion.directive), get_args(Directive)
+    ):
+        return f"{suggestion.directive!r:.100} is no directive, and cannot be withdrawn"
     directive = suggestion.directive if isinstance(suggestion, Withdraw) else suggestion
     if not isinstance(directive, _KINDS):
         return f"{suggestion!r:.100} is no suggestion"
@@ -109,6 +113,8 @@ def _misuse_of_several(view: ClusterView, together: Together) -> str:
         return f"{strange!r:.100} is no directive, and cannot be given with others"
     if wrong := next(filter(None, (misuse(view, it) for it in parts)), ""):
         return wrong
+    if alone := next((it for it in parts if isinstance(it, Drain | Kill | Route)), None):
+        return f"{alone!r:.100} is given by itself"
     keys = [key_of(it) for it in parts]
     twice = next((key for key in keys if keys.count(key) > 1), "")
     return f"{twice} is directed twice at once" if twice else ""

@@ -86,7 +86,7 @@ class Controller:
         self._renewed_s = -math.inf
         self.mind = mind or Mind()
         self.sources = Sources(backend, self.mind)
-        self.policies = PolicyRunner(PolicyStore(backend.control, clock), self.mind, clock)
+        self.policies = PolicyRunner(PolicyStore(backend.control, clock), self.mind, clock, lease_s)
         self._told: dict[str, object] = {
             "name": self.name, "host": socket.gethostname(), "pid": os.getpid(),
         }  # fmt: skip
@@ -106,6 +106,7 @@ class Controller:
         """
         if policies:
             await self.policies.apply(policies)
+        in_order = False
         try:
             await self.sources.begin()
             self.policies.begin()
@@ -115,12 +116,16 @@ class Controller:
                 tasks.create_task(self.policies.run())
                 tasks.create_task(self._lead())
                 tasks.create_task(self._decide())
+        except asyncio.CancelledError:
+            in_order = True  # Whatever else it ends by may be the doing of its policies.
+            raise
         finally:
             self.sources.close()
             self.policies.close()
             self.mind.close()
             with contextlib.suppress(NalarError):
-                await self.policies.end()
+                if in_order:
+                    await self.policies.end()
             with contextlib.suppress(NalarError):
                 await self.leadership.give_up()
 
@@ -136,6 +141,7 @@ class Controller:
             }  # fmt: skip
             try:
                 await self.leadership.keep()
+                await self.policies.beat(self._lease_s)
             except NalarError as error:
                 log.warning("the lease cannot be kept: %s", error)
             await asyncio.sleep(self._lease_s / 3)
@@ -146,7 +152,9 @@ class Controller:
         due_s = loop.time()
         while True:
             epoch = self.leadership.epoch
-            decide = self.policies.lead(epoch > 0) and self.sources.is_complete()
+            decide = self.policies.lead(epoch) and self.sources.is_complete()
+            if epoch:
+                await self._renew(epoch)
             thought = await self.mind.think(self._clock.now_s(), decide=decide)
             if decide and epoch == self.leadership.epoch:
                 try:
@@ -167,7 +175,6 @@ class Controller:
         granted += self._left_behind(epoch, {key_of(it.directive) for it in granted})
         published = await self._for_each(granted, epoch, lambda it: self._direct(it, epoch))
         granted = granted[:published]
-        await self._renew(epoch)
         await self.policies.decided()
         figures = self.figures
         figures.decisions += 1
@@ -231,9 +238,12 @@ class Controller:
             for it in self.sources.standing.values()
             if it.issued.by != BY_HAND and holds_up(it.issued.directive)
         ]
-        await self._for_each(
-            theirs, epoch, lambda it: self._put(replace(it.issued, epoch=epoch), it.revision)
-        )
+        try:
+            await self._for_each(
+                theirs, epoch, lambda it: self._put(replace(it.issued, epoch=epoch), it.revision)
+            )
+        except NalarError as error:
+            log.warning("what stands cannot be renewed: %s", error)
 
     async def _for_each(
         self, those: Sequence[_T], epoch: int, do: Callable[[_T], Awaitable[None]]

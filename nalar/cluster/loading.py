@@ -26,7 +26,7 @@ def make_policy(text: str) -> Policy:
     values = _values(kind, spec)
     try:
         policy: Any = kind(**values)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{spec.name} cannot be made: {error}") from error
     return cast("Policy", policy)
 

@@ -20,7 +20,7 @@ from nalar.cluster.policy_set import BY_START, PolicySet, canonical, is_to_start
 from nalar.cluster.policy_store import PolicyStore
 from nalar.cluster.tenure import PROVEN_DECISIONS, Tenure, begin, suspects
 from nalar.cluster.watchdog import Overdue, WatchedThread
-from nalar.errors import Conflict, NalarError, UsageError
+from nalar.errors import Conflict, NalarError, Unavailable, UsageError
 from nalar.ids import new_name
 from nalar.loops import set_within
 
@@ -32,6 +32,8 @@ BY_CONTROLLER: Final = "controller"
 _LOOK_S: Final = 15.0
 #: How long loading a policy may take: a file of the user's own is run for it, in seconds.
 _LOAD_S: Final = 10.0
+#: So many sets, one after the other, are taken back before it is tried anew.
+_REPLACED_MAX: Final = 5
 #: When it is tried again to read what stands, in seconds.
 _AGAIN_S: Final = 1.0
 
@@ -39,13 +41,15 @@ _AGAIN_S: Final = 1.0
 class PolicyRunner:
     """Gives the mind its policies."""
 
-    def __init__(self, store: PolicyStore, mind: Mind, clock: Clock) -> None:
+    def __init__(self, store: PolicyStore, mind: Mind, clock: Clock, lease_s: float) -> None:
         self._store = store
         self._mind = mind
         self._clock = clock
         #: This process, among all that ever ran policies.
         self._who = new_name("t", os.urandom(8))
-        self._leads = False
+        self._lease_s = lease_s
+        #: In which it leads; 0: it does not.
+        self._epoch = 0
         #: As the leader it has loaded what stands.
         self._loaded = False
         self._loading = asyncio.Lock()
@@ -89,12 +93,16 @@ class PolicyRunner:
         """Hear of new sets."""
         self._watch = self._store.watch(self._changed.set)
 
-    def lead(self, leads: bool) -> bool:
-        """Say whether this controller leads; return whether it runs what it is to run."""
-        if leads and not self._leads:
+    def lead(self, epoch: int) -> bool:
+        """Say in which epoch this controller leads, 0 for none; return whether it runs its set."""
+        if epoch != self._epoch:
+            self._epoch, self._loaded = epoch, False
             self._changed.set()
-        self._leads, self._loaded = leads, self._loaded and leads
         return self._loaded
+
+    async def beat(self, lease_s: float) -> None:
+        """Say that this process is alive: one that has only lost its lease was not lost."""
+        await self._store.beat(self._who, lease_s)
 
     async def run(self) -> None:
         """As the leader take each new set in, until cancelled."""
@@ -102,7 +110,7 @@ class PolicyRunner:
             await set_within(self._changed, _LOOK_S)
             self._changed.clear()
             try:
-                if self._leads:
+                if self._epoch:
                     await self._take()
             except NalarError as error:
                 log.warning("policies cannot be read: %s", error)
@@ -112,13 +120,16 @@ class PolicyRunner:
     async def decided(self) -> None:
         """The policies have made a decision, and this process is still there."""
         self._decisions += 1
-        tenure = self._tenure
-        if self._decisions >= PROVEN_DECISIONS and tenure is not None and not tenure.proven:
-            await self._note(replace(tenure, proven=True))
+        if self._decisions < PROVEN_DECISIONS or self._tenure is None or self._tenure.proven:
+            return
+        async with self._loading:  # The tenure of a set that is being loaded is another one.
+            tenure = self._tenure
+            if tenure.version == self.version and self._decisions >= PROVEN_DECISIONS:
+                await self._note(replace(tenure, proven=True))
 
     async def end(self) -> None:
         """Write down that this controller ends in order; raises Unavailable."""
-        if self._leads and self._tenure is not None:
+        if self._epoch and self._tenure is not None:
             await self._note(replace(self._tenure, closed=True))
 
     def close(self) -> None:
@@ -140,14 +151,13 @@ class PolicyRunner:
 
         Raises Unavailable; then it is to be tried again.
         """
-        if not self._faulty:
+        version, faulty = self.version, dict(self._faulty)
+        if not faulty:
             return
         history = await self._store.history()
-        if history and history[-1].version == self.version:
-            told = "; ".join(
-                f"{name} was suspended: it {why}" for name, why in self._faulty.items()
-            )
-            await self._replace(history, list(self._faulty), told)
+        if history and history[-1].version == version:
+            told = "; ".join(f"{name} was suspended: it {why}" for name, why in faulty.items())
+            await self._replace(history, list(faulty), told)
         await self._take()
 
     async def _replace(
@@ -164,17 +174,21 @@ class PolicyRunner:
             newest = await self._newest()
             if newest.version != self.version:
                 await self._load(newest)
-            self._loaded = self._leads
+            self._loaded = self._epoch > 0
 
     async def _newest(self) -> PolicySet:
         """Return the newest set that is not in doubt, having written down that it is to run."""
-        while True:
+        for _ in range(_REPLACED_MAX):
             history = await self._store.history()
             newest = history[-1] if history else PolicySet(0, (), 0.0)
             if self._loaded and newest.version == self.version:
                 return newest
             before = await self._store.tenure()
             tenure = begin(before, self._who, newest.version, self._clock.now_s())
+            if before is not None and tenure.is_in_doubt and newest.policies:
+                await asyncio.sleep(self._lease_s)  # One that is alive has said so by then.
+                if await self._store.is_alive(before.who):
+                    tenure = replace(tenure, lost=0)
             if not (tenure.is_in_doubt and newest.policies):
                 await self._note(tenure)
                 return newest
@@ -183,6 +197,7 @@ class PolicyRunner:
             why = f"{', '.join(faulty)} was suspended: {told} lost while running it"
             log.error("version %d is taken back: %s", newest.version, why)
             await self._replace(history, faulty, why)
+        raise Unavailable("sets of policies that were taken back are still the newest")
 
     async def _note(self, tenure: Tenure) -> None:
         await self._store.note_tenure(tenure)

@@ -14,7 +14,7 @@ from nalar.cluster.policy_set import (
     encode_set,
     key_of_version,
 )
-from nalar.cluster.tenure import TENURE, Tenure, decode_tenure, encode_tenure
+from nalar.cluster.tenure import ALIVE, TENURE, Tenure, decode_tenure, encode_tenure
 from nalar.directives import BY_HAND
 from nalar.errors import Conflict, MalformedMessage, UsageError
 from nalar.statestore.port import KeyValue, Watch
@@ -109,6 +109,15 @@ class PolicyStore:
     async def note_tenure(self, tenure: Tenure) -> None:
         """Write down who runs what: the leader's business."""
         await self._control.put(TENURE, encode_tenure(tenure))
+
+    async def beat(self, who: str, lease_s: float) -> None:
+        """Say that a process that runs policies is alive, for so long."""
+        await self._control.put(f"{ALIVE}.{who}", b"1", ttl_s=lease_s)
+
+    async def is_alive(self, who: str) -> bool:
+        """Say whether a process has said so of late."""
+        entry = await self._control.get(f"{ALIVE}.{who}")
+        return entry is not None and entry.value is not None
 
     async def leader(self) -> dict[str, Any] | None:
         """Return what the controller that leads says of itself; None when there is none."""

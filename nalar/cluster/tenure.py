@@ -18,6 +18,8 @@ from nalar.reports import Whole
 
 #: Where the newest tenure stands, in the control bucket.
 TENURE: Final = "tenure"
+#: Where processes say that they are alive, whoever leads.
+ALIVE: Final = "alive"
 #: So many decisions prove a set: it is not its nature to end who runs it.
 PROVEN_DECISIONS: Final = 10
 #: So many leaders in a row may be lost while they run a set that is proven.
@@ -57,7 +59,7 @@ def begin(before: Tenure | None, who: str, version: int, now_s: float) -> Tenure
     if before.who == who or before.closed:
         lost = 0 if before.closed else before.lost
     else:
-        lost = 1 if now_s - before.at_s > FORGIVEN_S else before.lost + 1
+        lost = 0 if now_s - before.at_s > FORGIVEN_S else before.lost + 1
     return Tenure(who, version, now_s, lost, before.proven)
 
 

@@ -18,6 +18,7 @@ from nalar.cluster.leadership import LEADER, Leadership
 from nalar.cluster.mind import Mind
 from nalar.cluster.policy_set import POLICY_SETS, PolicySet
 from nalar.cluster.policy_store import PolicyStore
+from nalar.cluster.tenure import TENURE, Tenure
 from nalar.controllers.roster import WORKERS
 from nalar.directives import DIRECTIVE, Issued, Pause, Route, SetPriority, Shed, key_of
 from nalar.ids import AgentName, SessionId, WorkerId
@@ -34,7 +35,7 @@ ACME = SetPriority("tenant", "acme", 1)
 async def backend(world: World) -> Backend:
     """A connection to a broker on which nothing is directed and nobody works or leads."""
     opened = await world.connect()
-    for prefix in (WORKERS, DIRECTIVE, POLICY_SETS, DECISIONS, LEADER):
+    for prefix in (WORKERS, DIRECTIVE, POLICY_SETS, DECISIONS, LEADER, TENURE):
         for entry in await opened.control.scan(prefix):
             await opened.control.delete(entry.key)
     return opened
@@ -333,3 +334,23 @@ async def test_what_is_refused_again_and_again_is_written_down_once_a_minute(
         refused: list[Refusal] = [{"policy": "p", "reason": reason, "first": "x", "times": 1}]
         await journal.write(Decision(at_s, 1, 1, refused=refused))
     assert [it.at_s for it in await journal.last(9)] == [0.0, 1.0, 61.5]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_a_set_is_taken_back_only_if_who_led_before_is_not_alive(
+    backend: Backend, alive: bool
+) -> None:
+    clock = SystemClock()
+    store = PolicyStore(backend.control, clock)
+    made, before = await store.apply([WELL]), f"before-{alive}"
+    await store.note_tenure(Tenure(before, made.version, clock.now_s()))
+    if alive:
+        await store.beat(before, 60.0)
+    async with controlling(backend, lease_s=0.3) as controller:
+        if alive:
+            await until(lambda: controller.policies.names == [WELL])
+            assert (await store.version()).version == made.version
+        else:
+            taken_back = await the_set_is(store, [])
+            assert (taken_back.by, taken_back.faulty) == ("controller", (WELL,))
+            assert "its controller was lost" in taken_back.note

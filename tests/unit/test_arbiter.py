@@ -172,6 +172,24 @@ def test_only_so_many_workers_are_ended_within_ten_seconds() -> None:
     assert len(judge(arbiter, view, q=[Drain(WorkerId("w9"))]).granted) == 1
 
 
+def test_ends_and_moves_are_given_by_themselves_and_what_is_no_directive_not_withdrawn() -> None:
+    view = cluster(worker("w"))
+    odd: list[Suggestion] = [Together((Drain(WorkerId("w")),)), Withdraw(MOVE)]  # type: ignore[arg-type]
+    for suggestion, why in zip(odd, ("is given by itself", "is no directive"), strict=True):
+        verdict = judge(Arbiter(), view, p=[suggestion])
+        assert why in reason(verdict)
+        assert why in verdict.slips["p"]
+
+
+def test_who_has_too_much_standing_may_withdraw_it() -> None:
+    arbiter, view = Arbiter(Bounds(standing_max=1)), cluster(worker("w"))
+    for name in "ab":
+        stand(view, SetPriority("tenant", name, 1), "p")
+    view.now_s += 10
+    verdict = judge(arbiter, view, p=[Withdraw(SetPriority("tenant", "a", 1))])
+    assert [it.withdrawn for it in verdict.granted] == [True]
+
+
 def test_a_policy_that_ends_whatever_starts_is_a_fault() -> None:
     arbiter, view = Arbiter(), cluster()
     for number in range(ENDS_MAX + 1):

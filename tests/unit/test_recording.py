@@ -106,9 +106,16 @@ def test_waiting_for_word_from_outside_is_a_pause_also_of_a_call_that_was_resume
     made = Ledger()
     root = made.add("approve", 3600.0, 3602.0, made_s=0.0)
     made.add("ask", 1.0, 2.0, of=root)
-    made.add(SIGNAL, 3600.0, 3600.5, of=root, worker="")
+    made.add(SIGNAL, 3600.0, 3600.01, of=root, worker="")
     made.add(UNTIL, 2.0, 2.0, of=root, worker="")
-    assert made.steps == [[call("ask", 1.0)], {"pause": 3598.5}, 1.5]
+    assert made.steps == [[call("ask", 1.0)], {"pause": 3598.01}, 1.99]
+
+
+def test_work_before_a_wait_is_no_pause() -> None:
+    made = Ledger()
+    root = made.add("approve", 2.0, 12.0, made_s=0.0)
+    made.add(SIGNAL, 7.0, 10.0, of=root, worker="")
+    assert made.steps == [5.0, {"pause": 3.0}, 2.0], "it had queued for two seconds"
 
 
 def test_requests_that_have_not_ended_never_ran_or_are_older_are_left_out() -> None:

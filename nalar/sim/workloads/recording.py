@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from nalar.calls.own_records import SENT, SIGNAL, TIMER
+from nalar.calls.own_records import SENT, SIGNAL, TIMER, UNTIL, until_ref
 from nalar.ids import NO_SESSION, FutureId, readable_token
 from nalar.messages import Record
 from nalar.sim.workloads.recorded import DEPTH_MAX
@@ -19,6 +19,8 @@ from nalar.sim.workloads.recorded import DEPTH_MAX
 #: One step of a call in a workload file: seconds in a slot, a pause, or calls side by side.
 Step = float | dict[str, Any] | list[dict[str, Any]]
 
+#: A branch is a level of the file, and so is the call in it.
+_DEPTH_MAX: Final = DEPTH_MAX - 2
 #: Digits of the seconds that are written: tenths of a millisecond.
 _DIGITS: Final = 4
 #: The least that anything takes, in seconds.
@@ -134,7 +136,7 @@ class _Calls:
 
     def _steps(self, record: Record, depth: int) -> list[Step]:
         parts = _parts(record, self._made.get(record.ref.future, ()))
-        if depth >= DEPTH_MAX or not parts:
+        if depth >= _DEPTH_MAX or not parts:
             return _time(record.finished - record.started)
         # A call that was suspended began earlier than where it ended says.
         at_s = min(record.started, parts[0].ready_s)
@@ -160,10 +162,10 @@ class _Calls:
             else:
                 session = _session(part.record, caller.session)
                 steps.append([session | self.told(part.record, depth + 1)])
-            if len(part.followers) != 1 or depth >= DEPTH_MAX:
+            if len(part.followers) != 1 or depth >= _DEPTH_MAX:
                 break
             part = part.followers[0]
-        if part.followers and depth < DEPTH_MAX:
+        if part.followers and depth < _DEPTH_MAX:
             steps.append([self._branch(it, caller, depth + 1) for it in part.followers])
         match steps:
             case [[alone]]:
@@ -175,13 +177,16 @@ class _Calls:
 def _parts(record: Record, made: Sequence[Record]) -> list[_Part]:
     """Return what the call `record` waited for, in the order in which it was ready."""
     ended = {it.ref.future: it.finished for it in made if it.ref.agent != SENT}
+    began = {it.ref.future: it.created for it in made if it.ref.agent == UNTIL}
     parts: list[_Part] = []
     for it in made:
         if it.worker:
             ready_s = max(it.created, *(ended.get(of.future, 0.0) for of in it.dependencies), 0.0)
         elif it.ref.agent in _WAITS:
-            # A call that was resumed has asked anew: it waits since the end of what was before.
-            ready_s = max(record.created, *(s for s in ended.values() if s <= it.created), 0.0)
+            ready_s = began.get(until_ref(it.ref).future, it.created)
+            if it.ref.agent == SIGNAL and it.finished - ready_s < _SAME_TIME_S:
+                # A call that was resumed has asked anew: it waits since the end of what was before.
+                ready_s = max(record.created, *(s for s in ended.values() if s <= it.created), 0.0)
         else:
             continue
         ready_s = min(ready_s, it.finished - _MOMENT_S)
