@@ -23,19 +23,18 @@ from benchmarks.paper.compressed import User
 from benchmarks.paper.live_agents import Cast
 from benchmarks.paper.live_plan import Plan
 from benchmarks.paper.live_processes import MODULE, be, started
-from benchmarks.paper.run import above_0
+from benchmarks.paper.run import above_0, parsed
 from benchmarks.processes import child_process
 from benchmarks.report import machine
 from nalar.bus.embedded import EmbeddedServer, ServerOptions
 from nalar.client.client import Client
 from nalar.cluster.journal import Journal
 from nalar.directives import Route, prefix_of
-from nalar.errors import NalarError, UsageError
+from nalar.errors import NalarError
 from nalar.ids import AgentName
 from nalar.serve import connect
 from nalar.settings import Settings
 from nalar.sim.metrics import percentile
-from nalar.sim.strategies import chosen
 from nalar.sim.workload import AgentModel
 from nalar.sim.workloads import WORKLOADS
 
@@ -184,12 +183,7 @@ def _options(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--requests", type=_count, help="then nobody asks any more")
     parser.add_argument("--scale", type=above_0, help="how much faster time is")
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(given)
-    try:
-        chosen(options.strategy or [])
-    except UsageError as error:
-        parser.error(str(error))
-    return options
+    return parsed(parser, given)
 
 
 def _count(given: str) -> int:

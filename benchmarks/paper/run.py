@@ -62,6 +62,11 @@ def _options(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/paper"), metavar="FOLDER")
     parser.add_argument("--plot", action="store_true", help="PNG of the latencies (nalar[plot])")
+    return parsed(parser, given)
+
+
+def parsed(parser: argparse.ArgumentParser, given: list[str] | None) -> argparse.Namespace:
+    """Return the options; ends the program for a `--strategy` that is none."""
     options = parser.parse_args(given)
     try:
         chosen(options.strategy or [])

@@ -27,8 +27,7 @@ from nalar.cluster.journal import Decision, Journal
 from nalar.cluster.nodes import NodeEntry
 from nalar.cluster.policy_store import PolicyStore
 from nalar.context import DEFAULT_OPTIONS, CallOptions, current_call
-from nalar.controllers.registering import AGENTS
-from nalar.controllers.roster import WORKERS, read_worker
+from nalar.controllers.registering import AGENTS, live_workers
 from nalar.errors import (
     MalformedMessage,
     Unavailable,
@@ -233,8 +232,7 @@ class Client:
 
     async def workers(self) -> list[dict[str, Any]]:
         """Return what each live worker says of itself, by name."""
-        entries = await self.host.backend.control.scan(WORKERS)
-        return [told for entry in entries if (told := read_worker(entry.value or b""))]
+        return await live_workers(self.host.backend.control)
 
     async def nodes(self) -> list[NodeEntry]:
         """Return what each live node says of itself, by name."""

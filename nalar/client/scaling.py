@@ -8,7 +8,7 @@ from nalar.client.steering import Steering
 from nalar.cluster.fleet import PROVISIONS, Fleet
 from nalar.cluster.nodes import NODES, NodeEntry
 from nalar.cluster.placement import groups_of, place
-from nalar.controllers.roster import WORKERS, read_worker
+from nalar.controllers.registering import live_workers
 from nalar.directives import Provision
 from nalar.ids import AgentName, encode_token
 from nalar.statestore.port import KeyValue
@@ -77,8 +77,8 @@ class Scaling:
 
     async def _serving(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for entry in await self._control.scan(WORKERS):
-            for agent in read_worker(entry.value or b"").get("agents", ()):
+        for worker in await live_workers(self._control):
+            for agent in worker["agents"]:
                 found[agent] = found.get(agent, 0) + 1
         return found
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from nalar.client.holds import Hold, holds
 from nalar.clock import Clock
-from nalar.controllers.roster import LEASES, WORKERS, read_worker
+from nalar.controllers.registering import live_workers
+from nalar.controllers.roster import LEASES
 from nalar.directives import (
     BY_HAND,
     DIRECTIVE,
@@ -102,6 +103,5 @@ class Steering:
 
     async def holds(self) -> list[Hold]:
         """Return what keeps calls from starting, or requests out, as directives stand."""
-        entries = await self._control.scan(WORKERS)
-        workers = [told for entry in entries if (told := read_worker(entry.value or b""))]
+        workers = await live_workers(self._control)
         return holds((it.issued for it in await self.standing()), workers)

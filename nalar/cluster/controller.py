@@ -141,7 +141,7 @@ class Controller:
             }  # fmt: skip
             try:
                 await self.leadership.keep()
-                await self.policies.beat(self._lease_s)
+                await self.policies.beat()
             except NalarError as error:
                 log.warning("the lease cannot be kept: %s", error)
             await asyncio.sleep(self._lease_s / 3)

@@ -100,9 +100,9 @@ class PolicyRunner:
             self._changed.set()
         return self._loaded
 
-    async def beat(self, lease_s: float) -> None:
+    async def beat(self) -> None:
         """Say that this process is alive: one that has only lost its lease was not lost."""
-        await self._store.beat(self._who, lease_s)
+        await self._store.beat(self._who, self._lease_s)
 
     async def run(self) -> None:
         """As the leader take each new set in, until cancelled."""

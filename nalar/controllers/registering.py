@@ -8,6 +8,7 @@ import orjson
 
 from nalar.agents.describe import describe_agent
 from nalar.agents.spec import AgentSpec
+from nalar.controllers.roster import WORKERS, read_worker
 from nalar.errors import UsageError
 from nalar.statestore.port import KeyValue
 
@@ -34,6 +35,12 @@ async def register(control: KeyValue, agent: AgentSpec, slots: int) -> None:
             f"would look for them in {slots}: set slots to {before} (NALAR_SET_SLOTS={before})"
         )
     await control.put(key, orjson.dumps(describe_agent(agent) | {"slots": slots}))
+
+
+async def live_workers(control: KeyValue) -> list[dict[str, Any]]:
+    """Return what each live worker says of itself, by name."""
+    entries = await control.scan(WORKERS)
+    return [told for entry in entries if (told := read_worker(entry.value or b""))]
 
 
 def slots_of(value: bytes | None) -> int:
